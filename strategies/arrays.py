@@ -1,0 +1,144 @@
+"""Model arrays as tensors: Flower arrays that share a tensor instead of carrying its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from flwr.app import Array, ArrayRecord
+from torch import Tensor
+
+__all__ = ["SharedArray", "to_record", "to_tensor"]
+
+# Flower's name for arrays serialised by `numpy.save`.
+NUMPY_STYPE = "numpy.ndarray"
+
+
+class SharedArray(Array):
+    """A Flower array that holds a tensor and makes bytes only when somebody asks for them.
+
+    Engines that run clients in the server's process exchange tensors (on any device) without
+    serialising them; where a message does leave the process, pickling and Flower's own
+    serialisation turn the array into a plain `flwr.app.Array`, so the receiver needs nothing of
+    this package. The tensor is shared, not copied: whoever holds the array must not modify it.
+
+    Insert it with ``record[key] = SharedArray(tensor)`` or use `to_record`; the constructor
+    ``ArrayRecord({key: array})`` copies every array through its bytes.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Dense tensor of any shape, dtype and device; detached, never copied. Bytes exist only for
+        dtypes that NumPy has (all but bfloat16 and the 8-bit floats).
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.ones(2, 3)
+    >>> array = SharedArray(weight)
+    >>> array.tensor.data_ptr() == weight.data_ptr(), array.dtype, array.shape
+    (True, 'float32', (2, 3))
+    >>> array.numpy().sum().item()
+    6.0
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.__dict__["_tensor"] = tensor.detach()
+        self.dtype = str(tensor.dtype).removeprefix("torch.")
+        self.shape = tuple(tensor.shape)
+        self.stype = NUMPY_STYPE
+
+    @property
+    def tensor(self) -> Tensor:
+        """The shared tensor; read it only."""
+        return cast(Tensor, self.__dict__["_tensor"])
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The array's `numpy.save` bytes, made on first use and kept."""
+        if "_data" not in self.__dict__:
+            buffer = BytesIO()
+            np.save(buffer, self._view(), allow_pickle=False)
+            self.__dict__["_data"] = buffer.getvalue()
+        return cast(bytes, self.__dict__["_data"])
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """Return a NumPy copy, the caller's to modify, as with any Flower array."""
+        return self._view().copy()
+
+    def deflate(self) -> bytes:
+        """Serialise as a plain array: Flower inflates objects by the class name in the header."""
+        plain = Array(self.dtype, self.shape, self.stype, self.data)
+        plain.__dict__["_chunks"] = self.slice_array()
+        return plain.deflate()
+
+    def __reduce__(self) -> tuple[type[Array], tuple[str, tuple[int, ...], str, bytes]]:
+        """Pickle as a plain array."""
+        return Array, (self.dtype, self.shape, self.stype, self.data)
+
+    def __repr__(self) -> str:
+        return f"SharedArray(dtype={self.dtype!r}, shape={self.shape}, device={self.tensor.device})"
+
+    def _view(self) -> npt.NDArray[Any]:
+        return cast("npt.NDArray[Any]", self.tensor.cpu().numpy())
+
+
+def to_tensor(array: Array) -> Tensor:
+    """Return the array as a tensor: shared for a `SharedArray`, decoded from its bytes otherwise.
+
+    Parameters
+    ----------
+    array : Array
+        Any Flower array. Its bytes are trusted; replies of clients are vetted first.
+
+    Returns
+    -------
+    Tensor
+        Tensor of the array's shape and dtype. For a `SharedArray` it is the tensor itself, not to
+        be modified.
+
+    Raises
+    ------
+    TypeError
+        If the array is not serialised by NumPy or its dtype has no torch counterpart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flwr.app import Array
+    >>> to_tensor(Array(np.arange(3.0)))
+    tensor([0., 1., 2.], dtype=torch.float64)
+    """
+    if isinstance(array, SharedArray):
+        return array.tensor
+    return torch.from_numpy(array.numpy())
+
+
+def to_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Return a record of `SharedArray`, in the mapping's order; no data is copied.
+
+    Parameters
+    ----------
+    tensors : Mapping[str, Tensor]
+        Name to tensor, for instance a ``state_dict()``.
+
+    Returns
+    -------
+    ArrayRecord
+        Record that shares the tensors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> record = to_record(torch.nn.Linear(2, 1).state_dict())
+    >>> {key: array.shape for key, array in record.items()}
+    {'weight': (1, 2), 'bias': (1,)}
+    """
+    record = ArrayRecord()
+    for key, tensor in tensors.items():
+        record[key] = SharedArray(tensor)
+    return record
