@@ -1,0 +1,67 @@
+"""Coordinate-wise reductions of many rows, at about the cost of reading them.
+
+Every coordinate-wise rule is one of two :class:`Reduction` s of each column; :func:`reduce` runs
+it in one pass over the rows with the fastest backend at hand. Backends agree to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from byzflower.kernels import reference
+from byzflower.kernels.reduction import Block, Reduction
+from byzflower.kernels.source import Source
+
+__all__ = ["Block", "Reduction", "reduce"]
+
+
+def reduce(
+    blocks: Iterable[Block],
+    reduction: Reduction,
+    *,
+    out: Tensor,
+    mixing: np.ndarray | Tensor | None = None,
+    rows: Sequence[int] | None = None,
+) -> str:
+    """Reduce each column of the rows to one number.
+
+    Parameters
+    ----------
+    blocks
+        The rows, one model array at a time: (n, c) tensors or sequences of n tensors (c,), all of
+        one dtype (float16, bfloat16, float32, float64) and device, and finite in ``rows``. Half
+        types are computed in float32; sums are float64. Never modified.
+    reduction
+        What to compute for each column.
+    out
+        (d,) with d the sum of the c; filled, in its own dtype.
+    mixing
+        (m, number of rows): reduce these combinations of the rows instead of the rows.
+    rows
+        Indices of the rows to read, in order; all when None.
+
+    Returns
+    -------
+    str
+        The backend that did it: ``"torch"``, ``"cpu"`` or ``"triton"``.
+
+    Raises
+    ------
+    ValueError
+        The reduction does not fit the number of rows, or ``mixing`` does not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x, out = torch.tensor([[1.0, 5.0], [2.0, 5.0], [9.0, -5.0]]), torch.empty(2)
+    >>> _ = reduce([x], Reduction("trimmed_mean", 1), out=out)
+    >>> out
+    tensor([2., 5.])
+    """
+    source = Source.of(blocks, mixing, rows)
+    reduction.check(source.m)
+    reference.reduce(source, reduction, out)
+    return "torch"

@@ -1,0 +1,69 @@
+"""The reductions in plain torch: the fallback on every device, and what the kernels must equal."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from byzflower.kernels.reduction import Reduction
+from byzflower.kernels.source import Source
+
+__all__ = ["around_median", "reduce", "trimmed_mean"]
+
+_CHUNK_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 25}
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean over rows, summed in float64; finite when the rows are."""
+    mean = x.mean(0, dtype=torch.float64)
+    # Only float64 sums can overflow; scaling first costs digits of tiny values, so comes second.
+    return torch.where(mean.isfinite(), mean, (x / len(x)).sum(0, dtype=torch.float64))
+
+
+def trimmed_mean(x: Tensor, trim: int) -> Tensor:
+    """Return the mean of each column's values between its ``trim`` smallest and largest.
+
+    Parameters
+    ----------
+    x
+        (m, c), float32 or float64, finite.
+    trim
+        0 ≤ 2·trim < m.
+
+    Examples
+    --------
+    >>> trimmed_mean(torch.tensor([[1.0], [2.0], [4.0], [-9.0]]), trim=1)
+    tensor([1.5000])
+    """
+    return _mean(x.sort(0).values[trim : len(x) - trim]).to(x.dtype)
+
+
+def around_median(x: Tensor, keep: int) -> Tensor:
+    """Return the mean of each column's ``keep`` values nearest its median.
+
+    Equal distances, taken in float64, go to the lowest row.
+
+    Parameters
+    ----------
+    x
+        (m, c), float32 or float64, finite.
+    keep
+        1 ≤ keep ≤ m.
+
+    Examples
+    --------
+    >>> around_median(torch.tensor([[1.0], [2.0], [5.0], [9.0], [-9.0]]), keep=2)
+    tensor([1.5000])
+    """
+    median = _mean(x.sort(0).values[(len(x) - 1) // 2 : len(x) // 2 + 1])
+    distance = (x.double() - median).abs()
+    nearest = distance.sort(dim=0, stable=True).indices[:keep]
+    return _mean(x.gather(0, nearest)).to(x.dtype)
+
+
+def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
+    """Fill ``out`` (d,) with the reduction of the source's columns, chunk by chunk."""
+    compute = trimmed_mean if reduction.kind == "trimmed_mean" else around_median
+    columns = max(1, _CHUNK_ELEMENTS.get(source.device.type, 1 << 19) // source.m)
+    for start, chunk in source.chunks(columns):
+        out[start : start + chunk.shape[1]] = compute(chunk, reduction.count)
