@@ -1,0 +1,97 @@
+"""Data sets read from plain files: MNIST's test set (IDX) and a balanced COVTYPE (npz)."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from byzflower.simulations.datasets.data import Dataset
+from byzflower.simulations.datasets.vision import MNIST_MEAN, MNIST_STD
+from byzflower.simulations.errors import ExperimentError
+
+__all__ = ["covtype", "mnist10k"]
+
+_UBYTE = 8
+_TRAIN_ROWS = 8000
+
+
+def mnist10k(folder: Path, download: bool = False) -> Dataset:
+    """MNIST's official test set alone: first 8,000 rows train, last 2,000 test (IDX files).
+
+    Normalised as :func:`~byzflower.simulations.datasets.vision.mnist`. Nothing is downloaded.
+    """
+    del download
+    images = _idx(folder / "mnist10k" / "t10k-images-idx3-ubyte.gz", 3)
+    labels = _idx(folder / "mnist10k" / "t10k-labels-idx1-ubyte.gz", 1)
+    if len(images) != len(labels) or len(labels) <= _TRAIN_ROWS or labels.max() > 9:
+        raise ExperimentError(
+            f"`data-dir` needs 10,000 labelled MNIST digits in {folder / 'mnist10k'}; found "
+            f"{len(images)} images and {len(labels)} labels"
+        )
+    scaled = (torch.from_numpy(images.astype(np.float32)) / 255 - MNIST_MEAN) / MNIST_STD
+    x, y = scaled.unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
+    cut = _TRAIN_ROWS
+    return Dataset("mnist10k", x[:cut], y[:cut], x[cut:], y[cut:], 10)
+
+
+def covtype(folder: Path, download: bool = False) -> Dataset:
+    """COVTYPE, balanced: 780 training and 120 test rows of 54 features in each of 7 classes.
+
+    Columns 10 and 11 (wilderness area, soil type) are expanded one-hot; every feature is
+    standardised with the training rows' mean and standard deviation. Nothing is downloaded.
+    """
+    del download
+    path = folder / "covtype-balanced.npz"
+    try:
+        with np.load(_existing(path), allow_pickle=False) as arrays:
+            parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _malformed(path, "arrays x_train, y_train, x_test, y_test") from error
+    x, y, x_test, y_test = parts
+    if x.ndim != 2 or x.shape[1] != 12 or x_test.shape[1:] != x.shape[1:]:
+        raise _malformed(path, "12 columns")
+    x, x_test = _one_hot(x), _one_hot(x_test)
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    std[std == 0] = 1.0
+    tensors = [torch.from_numpy(((part - mean) / std).astype(np.float32)) for part in (x, x_test)]
+    labels = [torch.from_numpy(part.astype(np.int64)) for part in (y, y_test)]
+    return Dataset("covtype", tensors[0], labels[0], tensors[1], labels[1], 7)
+
+
+def _one_hot(rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    return np.hstack([rows[:, :10], np.eye(4)[rows[:, 10]], np.eye(40)[rows[:, 11]]])
+
+
+def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
+    """Read a gzipped IDX file of unsigned bytes."""
+    try:
+        content = gzip.decompress(_existing(path).read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _malformed(path, "a gzipped IDX file") from error
+    if content[:4] != bytes([0, 0, _UBYTE, dimensions]):
+        raise _malformed(path, f"an IDX file of bytes in {dimensions} dimensions")
+    header = 4 + 4 * dimensions
+    shape = tuple(int(v) for v in np.frombuffer(content[4:header], ">u4"))
+    body = np.frombuffer(content[header:], np.uint8)
+    if len(body) != np.prod(shape, dtype=np.int64):
+        raise _malformed(path, f"{shape} bytes")
+    return body.reshape(shape)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ExperimentError(
+            f"`data-dir` needs {path}; found no such file: see the docs on data sets for where to "
+            "get it"
+        )
+    return path
+
+
+def _malformed(path: Path, requirement: str) -> ExperimentError:
+    return ExperimentError(f"`data-dir` needs {requirement} in {path}; found something else")

@@ -1,0 +1,88 @@
+"""torchvision's MNIST, Fashion-MNIST and CIFAR-10, preprocessed as in the ARC paper (D.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from byzflower.simulations.datasets.data import Dataset
+from byzflower.simulations.errors import ExperimentError
+
+__all__ = ["MNIST_MEAN", "MNIST_STD", "cifar10", "fashion_mnist", "mnist"]
+
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+_CIFAR_MEANS = (0.4914, 0.4822, 0.4465)
+_CIFAR_STDS = (0.2023, 0.1994, 0.2010)
+
+
+def mnist(folder: Path, download: bool = False) -> Dataset:
+    """MNIST: 60,000 + 10,000 digits of 28×28 pixels (torchvision).
+
+    Normalised with mean 0.1307 and standard deviation 0.3081.
+    """
+    (x, y), (x_test, y_test) = (_grey("MNIST", folder, train, download) for train in (True, False))
+    x, x_test = ((images - MNIST_MEAN) / MNIST_STD for images in (x, x_test))
+    return Dataset("mnist", x, y, x_test, y_test, 10)
+
+
+def fashion_mnist(folder: Path, download: bool = False) -> Dataset:
+    """Fashion-MNIST: 60,000 + 10,000 garments of 28×28 pixels (torchvision).
+
+    Scaled to [0, 1] and horizontally flipped.
+    """
+    (x, y), (x_test, y_test) = (
+        _grey("FashionMNIST", folder, train, download) for train in (True, False)
+    )
+    return Dataset("fashion_mnist", x.flip(-1), y, x_test.flip(-1), y_test, 10)
+
+
+def cifar10(folder: Path, download: bool = False) -> Dataset:
+    """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels (torchvision).
+
+    The training images are expanded with their horizontal mirror images; all are normalised per
+    channel.
+    """
+    x, y = _colour(folder, True, download)
+    x_test, y_test = _colour(folder, False, download)
+    return Dataset("cifar10", torch.cat([x, x.flip(-1)]), y.repeat(2), x_test, y_test, 10)
+
+
+def _grey(name: str, folder: Path, train: bool, download: bool) -> tuple[Any, Any]:
+    source = _read(name, folder, train, download)
+    return source.data.unsqueeze(1).float() / 255, source.targets.long()
+
+
+def _colour(folder: Path, train: bool, download: bool) -> tuple[Any, Any]:
+    source = _read("CIFAR10", folder, train, download)
+    images = torch.from_numpy(source.data).permute(0, 3, 1, 2).float() / 255
+    means, stds = (torch.tensor(v).view(3, 1, 1) for v in (_CIFAR_MEANS, _CIFAR_STDS))
+    return (images - means) / stds, torch.tensor(source.targets)
+
+
+def _read(name: str, folder: Path, train: bool, download: bool) -> Any:
+    try:
+        return getattr(_torchvision(), name)(str(folder), train=train, download=download)
+    except (RuntimeError, OSError) as error:
+        cause = str(error).partition("\n")[0]
+        hint = "check the network" if download else "pass --download to fetch it"
+        raise ExperimentError(
+            f"`data-dir` needs torchvision's {name} files; found none usable in {folder}: {hint} "
+            f"({cause})"
+        ) from error
+
+
+def _torchvision() -> ModuleType:
+    try:
+        from torchvision import datasets  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        # A torchvision built for another torch fails with "operator torchvision::nms does not
+        # exist", which tells the user nothing.
+        cause = str(error).partition("\n")[0]
+        raise ExperimentError(
+            f"`dataset` needs a torchvision that matches torch {torch.__version__}: install both "
+            f"from the same index (pip install torch torchvision); found: {cause}"
+        ) from error
+    return datasets

@@ -1,0 +1,232 @@
+"""One experiment: every option that determines a training run, checked at construction.
+
+>>> experiment = Experiment(rule="median", rounds=20)
+>>> experiment.honest, experiment.partition
+(10, 'dirichlet(alpha=0.3)')
+>>> Experiment(rule="krum", n=8)
+Traceback (most recent call last):
+byzflower.errors.InfeasibleError: `krum` needs n ≥ 2f+3 rows; found n = 8, f = 3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from byzflower.simulations.errors import ExperimentError, unknown
+
+__all__ = ["CLIENTS", "ENGINES", "Experiment", "parse_decay", "read_toml"]
+
+CLIENTS = ("gradient", "momentum", "saga", "local_sgd")
+ENGINES = ("inprocess", "ray")
+
+
+def _option(default: Any, panel: str, text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"panel": panel, "help": text})
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The options of a run; field names are the keys of a TOML file and the command's options.
+
+    Raises
+    ------
+    ExperimentError, SpecError, InfeasibleError
+        One line naming the option, what it needs and what was found.
+    """
+
+    dataset: str = _option("digits", "Data", "digits, mnist, fashion_mnist, cifar10 …")
+    data_dir: str | None = _option(None, "Data", "folder of data sets that are not embedded")
+    download: bool = _option(False, "Data", "let torchvision download the data set")
+    partition: str = _option(
+        "dirichlet(alpha=0.3)", "Data", "iid, dirichlet(alpha=…), extreme, classes(per=…)"
+    )
+    byzantine_data: str = _option(
+        "none", "Data", "none: only honest clients hold data; own: colluders hold a share too"
+    )
+    model: str = _option("mlp", "Data", "softmax, mlp, tanh_mlp, cnn")
+    n: int = _option(13, "Threat", "number of clients, colluders included")
+    f: int = _option(3, "Threat", "number of colluders, known to the rule")
+    attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none to stay honest")
+    rule: str = _option("arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >")
+    learning_rate: float = _option(0.5, "Server", "the server's step size γ")
+    decay: str = _option("", "Server", "later step sizes: round:rate, e.g. 1500:0.00082")
+    rounds: int = _option(200, "Server", "number of rounds")
+    client: str = _option("momentum", "Clients", "gradient, momentum, saga, local_sgd")
+    beta: float = _option(0.9, "Clients", "momentum coefficient β")
+    clip: float | None = _option(None, "Clients", "clip each client's gradient to this norm")
+    l2: float = _option(0.0, "Clients", "coefficient of the ℓ2 regularisation")
+    batch: int = _option(25, "Clients", "batch size b")
+    local_steps: int = _option(1, "Clients", "steps a round of local_sgd")
+    local_learning_rate: float = _option(0.1, "Clients", "step size of local_sgd")
+    seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
+    engine: str = _option("inprocess", "Run", "inprocess or ray")
+    device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
+    evaluate_every: int = _option(1, "Run", "rounds between evaluations on the test set")
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        self._check_numbers()
+        self._check_names()
+        self._check_specs()
+
+    @property
+    def honest(self) -> int:
+        """Number of honest clients, n − f."""
+        return self.n - self.f
+
+    @property
+    def partitions(self) -> int:
+        """Number of shares the training rows are divided into."""
+        return self.n if self.byzantine_data == "own" else self.honest
+
+    @property
+    def payload(self) -> str:
+        """What clients return: ``"gradient"`` or ``"model"``."""
+        return "model" if self.client == "local_sgd" else "gradient"
+
+    def rate(self, server_round: int) -> float:
+        """Return γ_t of round t = 1, 2, …: a decay ``"1500:0.1"`` holds from round 1501 on."""
+        current = self.learning_rate
+        for after, rate in parse_decay(self.decay):
+            if server_round > after:
+                current = rate
+        return current
+
+    def config(self) -> dict[str, object]:
+        """Return every option, as written to the config record of the results."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, object]) -> Experiment:
+        """Build an experiment from options; refuse an unknown one, naming the nearest."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                raise ExperimentError(f"unknown option `{name}`; nearest: `{nearest[0]}`")
+        return cls(**options)  # type: ignore[arg-type]  # types are checked at construction
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Experiment:
+        """Read an experiment from a TOML file whose keys are option names."""
+        return cls.from_options(read_toml(path))
+
+    def _check_types(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if kind in (float, float | None) and _is(value, int):
+                object.__setattr__(self, name, float(value))
+            elif not _is(value, kind):
+                raise ExperimentError(f"`{name}` needs {_KINDS[kind]}; found {value!r}")
+
+    def _check_numbers(self) -> None:
+        at_least_one = ("n", "batch", "rounds", "local_steps", "evaluate_every")
+        positive = ("learning_rate", "local_learning_rate", "clip")
+        for name in at_least_one:
+            self._need(name, "an integer ≥ 1", lambda v: v >= 1)
+        for name in positive:
+            self._need(name, "a number > 0", lambda v: v is None or 0 < v < math.inf)
+        self._need("l2", "a number ≥ 0", lambda v: 0 <= v < math.inf)
+        self._need("beta", "0 ≤ beta < 1", lambda v: 0 <= v < 1)
+        self._need("seed", "an integer from 0 to 2³¹−1", lambda v: 0 <= v < 2**31)
+        self._need("f", f"0 ≤ f < n = {self.n}", lambda v: 0 <= v < self.n)
+
+    def _need(self, name: str, requirement: str, holds: Callable[[Any], bool]) -> None:
+        if not holds(getattr(self, name)):
+            raise ExperimentError(f"`{name}` needs {requirement}; found {getattr(self, name)!r}")
+
+    def _check_names(self) -> None:
+        from byzflower.simulations.datasets import DATASETS  # noqa: PLC0415
+        from byzflower.simulations.models import MODELS  # noqa: PLC0415
+
+        choices = {
+            "dataset": DATASETS,
+            "model": MODELS,
+            "client": CLIENTS,
+            "engine": ENGINES,
+            "byzantine_data": ("none", "own"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+        _check_device(self.device)
+
+    def _check_specs(self) -> None:
+        import byzflower as bf  # noqa: PLC0415
+        from byzflower.simulations.partitions import parse_partition  # noqa: PLC0415
+
+        parse_decay(self.decay)
+        parse_partition(self.partition)
+        rule = bf.parse(self.rule)
+        rule.check(self.n, self.f)
+        # One spelling each, so that equal experiments are equal and share a run id.
+        object.__setattr__(self, "rule", rule.spec)
+        if self.attack != "none":
+            object.__setattr__(self, "attack", bf.parse_attack(self.attack).spec)
+
+
+def read_toml(path: str | Path) -> dict[str, object]:
+    """Read a TOML file of options; errors name the file and the line."""
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ExperimentError(f"`config` needs a readable file; found {path}: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"`config` needs valid TOML; found in {path}: {error}") from error
+
+
+def parse_decay(text: str) -> list[tuple[int, float]]:
+    """Read a step schedule: the rounds after which a rate holds, increasing.
+
+    >>> parse_decay("1500:0.00082, 1800:1e-4")
+    [(1500, 0.00082), (1800, 0.0001)]
+    """
+    steps = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        after, _, rate = item.partition(":")
+        try:
+            steps.append((int(after), float(rate)))
+        except ValueError:
+            steps.append((-1, math.nan))
+    ordered = [after for after, _ in steps]
+    rates_hold = all(0 < rate < math.inf for _, rate in steps)
+    if not rates_hold or ordered != sorted(set(ordered)) or any(after < 1 for after in ordered):
+        raise ExperimentError(
+            f"`decay` needs increasing round:rate pairs such as 1500:0.00082; found {text!r}"
+        )
+    return steps
+
+
+def _check_device(device: str) -> None:
+    import torch  # noqa: PLC0415
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        cause = str(error).partition("\n")[0]
+        raise ExperimentError(
+            f"`device` needs a usable device; found {device!r}: {cause}"
+        ) from error
+
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    str | None: "text",
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    float | None: "a number",
+}
+
+
+def _is(value: object, kind: Any) -> bool:
+    # bool is an int to Python, but `n = true` is a mistake.
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

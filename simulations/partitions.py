@@ -1,0 +1,198 @@
+"""How the training rows are divided among clients.
+
+>>> import numpy as np
+>>> labels = np.array([1, 0, 1, 0, 2, 2])
+>>> [part.tolist() for part in parse_partition("extreme").split(labels, parts=3, seed=1)]
+[[1, 3], [0, 2], [4, 5]]
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from byzflower.errors import SpecError
+from byzflower.simulations.errors import ExperimentError
+from byzflower.specs import build
+
+__all__ = ["IID", "PARTITIONS", "Classes", "Dirichlet", "Extreme", "Partition", "parse_partition"]
+
+Rows = npt.NDArray[np.int64]
+
+
+class Partition(ABC):
+    """A way to divide rows among clients: every row to exactly one, none left without."""
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+
+    def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[Rows]:
+        """Return each client's row numbers.
+
+        Parameters
+        ----------
+        labels
+            Integer label of every row.
+        parts
+            Number of clients.
+        seed
+            Decides everything that is random.
+
+        Raises
+        ------
+        ExperimentError
+            If some client would be left without rows.
+        """
+        y = np.asarray(labels)
+        if parts < 1 or parts > len(y):
+            raise ExperimentError(
+                f"`{self.name}` needs between 1 and {len(y)} clients for {len(y)} rows; "
+                f"found {parts}"
+            )
+        return self._split(y, parts, seed)
+
+    @abstractmethod
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]: ...
+
+
+@dataclass(frozen=True)
+class IID(Partition):
+    """Equal shares of a random permutation."""
+
+    name: ClassVar[str] = "iid"
+    source: ClassVar[str] = "–"
+
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+        return np.array_split(np.random.default_rng(seed).permutation(len(labels)), parts)
+
+
+@dataclass(frozen=True)
+class Dirichlet(Partition):
+    """Each class divided in proportions drawn from a symmetric Dirichlet distribution.
+
+    Drawn by Flower Datasets' ``DirichletPartitioner``; redrawn until every client has
+    ``min_size`` rows.
+    """
+
+    name: ClassVar[str] = "dirichlet"
+    source: ClassVar[str] = "Hsu et al. 2019"
+    alpha: float
+    min_size: int = 1
+
+    _DRAWS: ClassVar[int] = 20
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.alpha) or not 0 < self.alpha < float("inf"):
+            raise ExperimentError(f"`dirichlet` needs alpha > 0; found {self.alpha!r}")
+        if not _is_count(self.min_size):
+            raise ExperimentError(
+                f"`dirichlet` needs an integer min_size ≥ 1; found {self.min_size!r}"
+            )
+
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+        from datasets import Dataset  # noqa: PLC0415
+        from flwr_datasets.partitioner import DirichletPartitioner  # noqa: PLC0415
+
+        table = Dataset.from_dict({"label": labels.tolist(), "row": range(len(labels))})
+        for draw in range(self._DRAWS):
+            partitioner = DirichletPartitioner(
+                num_partitions=parts,
+                partition_by="label",
+                alpha=float(self.alpha),
+                min_partition_size=self.min_size,
+                seed=int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]),
+            )
+            partitioner.dataset = table
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # it warns at every redraw
+                    shares = [partitioner.load_partition(i)["row"][:] for i in range(parts)]
+            except ValueError:  # it gives up after a few redraws
+                continue
+            return [np.asarray(share, dtype=np.int64) for share in shares]
+        raise ExperimentError(
+            f"`dirichlet` needs a larger alpha or fewer clients to give each of {parts} clients "
+            f"min_size = {self.min_size} of {len(labels)} rows; found alpha = {self.alpha}"
+        )
+
+
+@dataclass(frozen=True)
+class Extreme(Partition):
+    """Rows sorted by label, divided evenly in that order (ARC D.1)."""
+
+    name: ClassVar[str] = "extreme"
+    source: ClassVar[str] = "ARC D.1"
+
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+        return np.array_split(np.argsort(labels, kind="stable"), parts)
+
+
+@dataclass(frozen=True)
+class Classes(Partition):
+    """Each class shared evenly by its own ``per`` clients (RS-Byrd-SAGA: three a class)."""
+
+    name: ClassVar[str] = "classes"
+    source: ClassVar[str] = "RS-Byrd-SAGA"
+    per: int = 1
+
+    def __post_init__(self) -> None:
+        if not _is_count(self.per):
+            raise ExperimentError(f"`classes` needs an integer per ≥ 1; found {self.per!r}")
+
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+        present, sizes = np.unique(labels, return_counts=True)
+        if parts != self.per * len(present):
+            raise ExperimentError(
+                f"`classes` needs per × classes = {self.per} × {len(present)} clients; "
+                f"found {parts}"
+            )
+        if sizes.min() < self.per:
+            raise ExperimentError(
+                f"`classes` needs at least per = {self.per} rows in every class; "
+                f"found {sizes.min()}"
+            )
+        rows = (np.flatnonzero(labels == label) for label in present)
+        return [share for of_class in rows for share in np.array_split(of_class, self.per)]
+
+
+PARTITIONS: Mapping[str, type[Partition]] = MappingProxyType(
+    {kind.name: kind for kind in (IID, Dirichlet, Extreme, Classes)}
+)
+"""Name → partition."""
+
+
+def parse_partition(spec: str) -> Partition:
+    """Read a partition such as ``"iid"`` or ``"dirichlet(alpha=0.3)"``.
+
+    Raises
+    ------
+    SpecError
+        If the name, a parameter or a value is not valid; nothing is ever evaluated.
+
+    >>> parse_partition("dirichlet(alpha=0.3)")
+    Dirichlet(alpha=0.3, min_size=1)
+    >>> parse_partition("dirichlet(alpha=-1)")
+    Traceback (most recent call last):
+    byzflower.errors.SpecError: `dirichlet` needs alpha > 0; found -1
+    """
+    try:
+        node = ast.parse(spec.strip(), mode="eval").body
+    except (SyntaxError, ValueError, AttributeError):
+        raise SpecError(f"`partition` needs name(parameter=value); found {spec!r}") from None
+    return cast(Partition, build(node, PARTITIONS, "partition", spec))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,128 @@
+"""Results as JSON lines: written while a run goes on, readable wherever it stops.
+
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder, ResultsFile(folder) as results:
+...     results.write("config", "a1", rule="mean", attack="none")
+...     results.write("round", "a1", rule="mean", attack="none", round=1, accuracy=0.5)
+...     [(run.config["rule"], run.rounds[0]["accuracy"]) for run in read_runs(folder)]
+[('mean', 0.5)]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from byzflower.simulations.errors import ExperimentError
+
+__all__ = ["FILE_NAME", "ResultsFile", "Run", "read_records", "read_runs", "run_id"]
+
+FILE_NAME = "results.jsonl"
+# Where files lie does not determine a run.
+_NOT_IN_ID = ("data_dir", "download")
+
+Record = dict[str, Any]
+
+
+def run_id(config: Mapping[str, object]) -> str:
+    """Return the run's identity: the same options give the same twelve hexadecimal digits."""
+    determining = {key: value for key, value in config.items() if key not in _NOT_IN_ID}
+    text = json.dumps(determining, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class ResultsFile:
+    """``results.jsonl`` in a folder, opened to append; every line is complete once written."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / FILE_NAME
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise ExperimentError(
+                f"`out` needs a writable folder; found {folder}: {error}"
+            ) from error
+
+    def write(self, kind: str, run: str, **values: object) -> None:
+        """Append one record; numbers that are not finite become ``null``."""
+        record = {"kind": kind, "run": run, **values}
+        line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+@dataclass
+class Run:
+    """The records of one run."""
+
+    config: Record
+    rounds: list[Record] = field(default_factory=list)
+    summary: Record | None = None
+
+
+def read_records(folder: str | Path) -> Iterator[Record]:
+    """Yield the records of a folder's results; a last line cut short is left out.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no results file, or a line before the last is no record.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ExperimentError(f"results need {path}; found: {error}") from error
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            record = None
+        if not isinstance(record, dict):
+            raise ExperimentError(
+                f"{path} needs a JSON object a line; found line {number}: {line!r}"
+            )
+        yield record
+
+
+def read_runs(folder: str | Path) -> list[Run]:
+    """Gather the records by run; of a run that was repeated the last repetition counts."""
+    runs: dict[str, Run] = {}
+    for record in read_records(folder):
+        identity = str(record.get("run"))
+        if record.get("kind") == "config":
+            runs.pop(identity, None)
+            runs[identity] = Run(record)
+        elif record.get("kind") == "round" and identity in runs:
+            runs[identity].rounds.append(record)
+        elif record.get("kind") == "summary" and identity in runs:
+            runs[identity].summary = record
+    return list(runs.values())
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
