@@ -1,0 +1,66 @@
+"""The contract of a client algorithm.
+
+An algorithm is a frozen dataclass of hyper-parameters with one pure method ``local_step``. A
+ClientApp calls it for one client; an engine maps it over many with ``torch.func.vmap``::
+
+    def step(buffers, batch, state):
+        return algorithm.local_step(objective, params, buffers, batch, state)
+
+    vmap(step, in_dims=(None, 0, 0), randomness="different")(buffers, batch, state)
+
+with the fields of ``batch`` and of ``state`` stacked along a new first dimension (``params`` and
+``buffers``, the model all clients received, are not batched), and gets a ``Step`` whose tensors
+all carry that dimension.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor
+
+from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+
+__all__ = ["Algorithm", "Payload", "State", "Step"]
+
+Payload = Literal["model", "gradient"]
+State = dict[str, Tensor]
+
+
+class Step(NamedTuple):
+    """What a local step gives.
+
+    ``update`` (keys and shapes of the parameters) is what the client sends: a model or a gradient,
+    as the algorithm's ``payload`` says. ``buffers`` are the model's buffers after the step,
+    ``state`` goes into the client's next step, and ``metrics`` holds 0-dimensional tensors:
+    ``train_loss``, the objective on the batch before the step.
+    """
+
+    update: Params
+    buffers: Buffers
+    state: State
+    metrics: dict[str, Tensor]
+
+
+class Algorithm(ABC):
+    """What a client does with the model it receives."""
+
+    name: ClassVar[str]
+    payload: ClassVar[Payload]
+    per_sample: ClassVar[bool] = False
+    """Whether the state of a step is read from, and written to, a ``GradientTable``."""
+
+    def batch_shape(self, batch_size: int) -> tuple[int, ...]:
+        """Return the leading dimensions of a batch: (b,), or (steps, b)."""
+        return (batch_size,)
+
+    def init_state(self, params: Params) -> State:
+        """Return the state before the first step; {} for an algorithm without memory."""
+        return {}
+
+    @abstractmethod
+    def local_step(
+        self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
+    ) -> Step:
+        """Return what the client sends and keeps; pure, and free of data-dependent branches."""

@@ -1,0 +1,29 @@
+"""Client-side clipping of a gradient."""
+
+from __future__ import annotations
+
+import torch
+
+from byzflower.clients.algorithms.objective import Params
+
+__all__ = ["check_clip", "clip_norm"]
+
+
+def check_clip(clip: float | None) -> None:
+    """Raise ValueError unless clip is None or > 0."""
+    if clip is not None and not clip > 0:
+        raise ValueError(f"`clip` must be None or > 0; found {clip}")
+
+
+def clip_norm(grads: Params, clip: float | None) -> Params:
+    """Return g · min(1, C/‖g‖), with ‖·‖ the ℓ2 norm over all arrays together; g if clip is None.
+
+    >>> clip_norm({"w": torch.tensor([3.0, 4.0])}, 2.0)
+    {'w': tensor([1.2000, 1.6000])}
+    """
+    if clip is None:
+        return grads
+    norms = torch.stack([torch.linalg.vector_norm(g) for g in grads.values()])
+    # A zero gradient gives C/0 = ∞, hence the factor 1.
+    factor = (clip / torch.linalg.vector_norm(norms)).clamp(max=1.0)
+    return {name: g * factor.to(g.dtype) for name, g in grads.items()}

@@ -1,0 +1,44 @@
+"""One mini-batch gradient: distributed SGD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.clipping import check_clip, clip_norm
+from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+
+__all__ = ["Gradient"]
+
+
+@dataclass(frozen=True)
+class Gradient(Algorithm):
+    """Send g_t = ∇f(θ_t) on one mini-batch, clipped to ℓ2 norm C if asked.
+
+    Parameters
+    ----------
+    clip
+        C > 0, RESAM's client-side clipping parameter (2 on MNIST, 5 on CIFAR-10; Section 5.1), or
+        None. It acts on the gradient of the regularised loss.
+
+    Examples
+    --------
+    >>> Gradient(clip=2.0).payload
+    'gradient'
+    """
+
+    clip: float | None = None
+
+    name: ClassVar[str] = "gradient"
+    payload: ClassVar[Payload] = "gradient"
+
+    def __post_init__(self) -> None:
+        check_clip(self.clip)
+
+    def local_step(
+        self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
+    ) -> Step:
+        """Return the (clipped) gradient; the state passes through."""
+        grads, left, loss = objective.gradient(params, buffers, batch)
+        return Step(clip_norm(grads, self.clip), left, state, {"train_loss": loss.detach()})

@@ -1,0 +1,81 @@
+"""Several local steps of SGD: the client of FedAvg."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.dropout import fold
+from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+
+__all__ = ["LocalSGD"]
+
+
+@dataclass(frozen=True)
+class LocalSGD(Algorithm):
+    """Send the model after τ steps θ ← θ − η v, with v ← μ v + ∇f(θ) and v = 0 at first.
+
+    These are the updates of ``torch.optim.SGD`` on τ mini-batches; the local momentum v starts
+    anew in every round. The batch is (steps, b, …).
+
+    Parameters
+    ----------
+    steps
+        τ ≥ 1.
+    learning_rate
+        η > 0.
+    momentum
+        μ in [0, 1).
+
+    Examples
+    --------
+    >>> LocalSGD(steps=5, learning_rate=0.1).batch_shape(32)
+    (5, 32)
+    """
+
+    steps: int
+    learning_rate: float
+    momentum: float = 0.0
+
+    name: ClassVar[str] = "local_sgd"
+    payload: ClassVar[Payload] = "model"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"`steps` must be ≥ 1; found {self.steps}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"`learning_rate` must be finite and > 0; found {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"`momentum` must be in [0, 1); found {self.momentum}")
+
+    def batch_shape(self, batch_size: int) -> tuple[int, ...]:
+        """Return (steps, b)."""
+        return (self.steps, batch_size)
+
+    def local_step(
+        self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
+    ) -> Step:
+        """Return the model after all steps; ``train_loss`` is the mean of the steps' losses."""
+        if len(batch.x) != self.steps:
+            raise ValueError(
+                f"`local_sgd` needs a batch of {self.steps} steps; found {len(batch.x)}"
+            )
+        velocity: Params = {}
+        losses = []
+        for k in range(self.steps):
+            one = Batch(batch.x[k], batch.y[k], fold(batch.key, k))
+            grads, buffers, loss = objective.gradient(params, buffers, one)
+            losses.append(loss.detach())
+            if self.momentum:
+                velocity = {
+                    name: g.add(velocity[name], alpha=self.momentum) if velocity else g
+                    for name, g in grads.items()
+                }
+                grads = velocity
+            params = {
+                name: p.add(grads[name], alpha=-self.learning_rate) for name, p in params.items()
+            }
+        return Step(params, buffers, state, {"train_loss": torch.stack(losses).mean()})

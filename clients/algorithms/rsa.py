@@ -1,0 +1,88 @@
+"""RSA: clients and server hold models of their own, drawn together by an ℓ1 penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+
+__all__ = ["RSA", "rsa_server_step"]
+
+
+def _check(learning_rate: float, lam: float) -> None:
+    if not 0 < learning_rate < float("inf"):
+        raise ValueError(f"`learning_rate` must be finite and > 0; found {learning_rate}")
+    if not 0 < lam < float("inf"):
+        raise ValueError(f"`lam` must be finite and > 0; found {lam}")
+
+
+@dataclass(frozen=True)
+class RSA(Algorithm):
+    """Keep x_w and send it after x_w ← x_w − γ (∇f(x_w) + λ sign(x_w − x_0)).
+
+    x_0 is the model received and x_w starts there. Source: RS-Byrd-SAGA, Section "Benchmark
+    methods", RSA. Departure: there the server's step k uses the clients' x_w of step k; here the
+    reply of round k already carries x_w of step k + 1, so that it is one local step fresher.
+
+    Parameters
+    ----------
+    lam
+        λ > 0, the penalty; each client moves the server by at most γλ in every coordinate.
+    learning_rate
+        γ > 0.
+
+    Examples
+    --------
+    >>> RSA(lam=0.01, learning_rate=0.1).payload
+    'model'
+    """
+
+    lam: float
+    learning_rate: float
+
+    name: ClassVar[str] = "rsa"
+    payload: ClassVar[Payload] = "model"
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.lam)
+
+    def init_state(self, params: Params) -> State:
+        """Return x_w = x_0, a copy under the parameters' names."""
+        return {name: p.clone() for name, p in params.items()}
+
+    def local_step(
+        self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
+    ) -> Step:
+        """Return the new x_w, which is also the new state."""
+        grads, left, loss = objective.gradient(state, buffers, batch)
+        own = {}
+        for name, x in state.items():
+            direction = grads[name].add(torch.sign(x - params[name]), alpha=self.lam)
+            own[name] = x.add(direction, alpha=-self.learning_rate)
+        return Step(own, left, own, {"train_loss": loss.detach()})
+
+
+def rsa_server_step(x0: Tensor, xs: Tensor, learning_rate: float, lam: float) -> Tensor:
+    """Return x_0 − γ λ Σ_w sign(x_0 − x_w): the server's step of RSA.
+
+    Parameters
+    ----------
+    x0
+        The server's model or one of its arrays, (…).
+    xs
+        The clients' models, (n, …). A NaN entry counts as sign 0.
+
+    Examples
+    --------
+    >>> rsa_server_step(torch.zeros(2), torch.tensor([[1.0, -1.0], [2.0, 0.0]]), 0.5, 0.1)
+    tensor([ 0.1000, -0.0500])
+    """
+    _check(learning_rate, lam)
+    # Comparisons rather than sign(x0 − xs): NaN and ∞ − ∞ then count as 0.
+    votes = (x0 > xs).sum(0) - (x0 < xs).sum(0)
+    return x0 - learning_rate * lam * votes.to(x0.dtype)
