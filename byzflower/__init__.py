@@ -24,3 +24,60 @@ __version__ = "0.1.0"
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "strategies").is_dir():
     __path__.append(str(_HERE.parent))
+
+if TYPE_CHECKING:
+    from byzflower.attack import Attack
+    from byzflower.errors import InfeasibleError, SpecError
+    from byzflower.preaggregator import ARC, NNM, Clip
+    from byzflower.registry import attacks, preaggregators, rules
+    from byzflower.rule import (
+        GeometricMedian,
+        Krum,
+        KrumStar,
+        Mean,
+        Median,
+        MultiKrum,
+        MultiKrumStar,
+        TrimmedMean,
+    )
+    from byzflower.specs import parse, parse_attack
+    from byzflower.steps import Aggregator, Explanation, Pipeline, StepReport, compose
+    from byzflower.updates import Updates
+
+_EXPORTS = {
+    "byzflower.attack": ("Attack",),
+    "byzflower.errors": ("InfeasibleError", "SpecError"),
+    "byzflower.preaggregator": ("ARC", "NNM", "Clip"),
+    "byzflower.registry": ("attacks", "preaggregators", "rules"),
+    "byzflower.rule": (
+        "GeometricMedian",
+        "Krum",
+        "KrumStar",
+        "Mean",
+        "Median",
+        "MultiKrum",
+        "MultiKrumStar",
+        "TrimmedMean",
+    ),
+    "byzflower.specs": ("parse", "parse_attack"),
+    "byzflower.steps": ("Aggregator", "Explanation", "Pipeline", "StepReport", "compose"),
+    "byzflower.updates": ("Updates",),
+}
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = [  # noqa: PLE0604  (every name is in _EXPORTS)
+    "__version__",
+    *_MODULES,
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'byzflower' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,44 @@
+"""Label-flipping: an attack in the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from byzflower.attack.base import Attack
+from byzflower.registry import register
+from byzflower.steps import Aggregator
+
+__all__ = ["LabelFlip", "flip_labels"]
+
+
+def flip_labels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Return C − 1 − l for every label l.
+
+    >>> flip_labels(torch.tensor([0, 3, 9]), 10)
+    tensor([9, 6, 0])
+    """
+    return num_classes - 1 - labels
+
+
+@register("attack")
+@dataclass(frozen=True)
+class LabelFlip(Attack):
+    """Colluders send true updates on labels C − 1 − l, so nothing is forged."""
+
+    name: ClassVar[str] = "label_flip"
+    source: ClassVar[str] = "Allen-Zhu et al. 2020; RESAM D.1; ARC D.3"
+    level: ClassVar[Literal["update", "data"]] = "data"
+
+    def forge(
+        self,
+        honest: torch.Tensor,
+        f: int,
+        rng: torch.Generator,
+        rule: Aggregator | None,
+        state: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """Refuse: the attack acts on labels, with :func:`flip_labels`, before training."""
+        raise TypeError("`label_flip` acts on the colluders' data; there is no update to forge")

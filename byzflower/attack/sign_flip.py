@@ -1,0 +1,46 @@
+"""Sign-flipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from byzflower.attack.base import Attack
+from byzflower.registry import register
+from byzflower.steps import Aggregator, positive
+
+__all__ = ["SignFlip"]
+
+
+@register("attack")
+@dataclass(frozen=True)
+class SignFlip(Attack):
+    """Send −scale × the honest mean; ``scale=5`` in RS-Byrd-SAGA.
+
+    The client mod of the same name flips the colluder's own update instead.
+
+    >>> import torch
+    >>> SignFlip()(torch.tensor([[1.0], [3.0]]), f=1)
+    tensor([[-2.]])
+    """
+
+    name: ClassVar[str] = "sign_flip"
+    source: ClassVar[str] = "Allen-Zhu et al. 2020; ARC D.3; RS-Byrd-SAGA"
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self.scale, self.name, "scale")
+
+    def forge(
+        self,
+        honest: torch.Tensor,
+        f: int,
+        rng: torch.Generator,
+        rule: Aggregator | None,
+        state: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """Flip the mean."""
+        return honest.mean(dim=0) * -self.scale, None

@@ -1,0 +1,251 @@
+"""Distances and inner products of n updates, from one pass over d and n numbers afterwards.
+
+Every distance- or norm-based step depends on the updates only through a Gram matrix, and its
+output is a linear combination of the rows. ``Geometry`` measures that matrix once, in float64,
+and then follows the rows as coefficient vectors through clipping, mixing and selection.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from byzflower.updates import Updates
+
+__all__ = ["Array", "Geometry"]
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+# Outside this range of mean squared entries a chunk is multiplied in float64: float32 products
+# would overflow, or underflow for rows that differ by 1e-7 of their size.
+_SAFE_MEAN_SQUARE = (1e-20, 1e30)
+_HUGE = 1e140  # an entry this far above the median row's is no number that can be measured
+
+
+class Geometry:
+    """The rows of a step's input, as coefficient vectors over measured generators.
+
+    The generators are a centre r and the centred rows y_i = x_i − r. In each chunk of columns r
+    is the row of median norm *there*, so no single row, however large, spoils another's
+    distances, and one pass suffices. A row of the pipeline is c = (c_0, c_1 … c_N): x_i itself is
+    e_0 + e_i, a clipped or mixed row any other combination. Squared distances are quadratic
+    forms of coefficient *differences*, in which the common centre cancels exactly.
+
+    Attributes
+    ----------
+    n : int
+        Number of current rows (after mixing).
+    kept : numpy.ndarray
+        Indices of the original rows that hold only finite numbers (whose squares are finite,
+        where distances are measured); the others are left out.
+    unit : float
+        Length that one stands for in everything below; differs from 1 only for float64 updates
+        so large or small that their squares would leave float64's range.
+    """
+
+    def __init__(
+        self,
+        updates: Updates,
+        kept: npt.NDArray[np.intp],
+        gamma: Array | None,
+        matrix: Array | None = None,
+        has_center: bool = False,
+        unit: float = 1.0,
+    ) -> None:
+        self.unit = unit
+        self._updates = updates
+        self.kept = kept
+        self._gamma = gamma
+        self._matrix = matrix
+        self._has_center = has_center
+        self.n = len(kept) if matrix is None else len(matrix)
+
+    @classmethod
+    def of(
+        cls, updates: Updates, *, center: torch.Tensor | None = None, gram: bool = True
+    ) -> Geometry:
+        """Check every row for NaN and Inf and, unless ``gram`` is false, measure the Gram matrix.
+
+        Parameters
+        ----------
+        updates
+            n rows of dimension d.
+        center
+            An extra vector (d,) that steps may measure against (centered clipping's v_0).
+        """
+        if not gram and center is None:
+            return cls(updates, np.flatnonzero(_finite_rows(updates)), None)
+        unit = _unit(updates)
+        gamma, finite = _measure(updates, center, unit)
+        kept = np.flatnonzero(finite[: updates.n])
+        generators = np.concatenate([[0], kept + 1, [updates.n + 1] if center is not None else []])
+        index = generators.astype(np.intp)
+        return cls(updates, kept, gamma[np.ix_(index, index)], None, center is not None, unit)
+
+    @property
+    def matrix(self) -> Array:
+        """The current rows as combinations of the kept original rows, shape (n, len(kept))."""
+        return np.eye(len(self.kept)) if self._matrix is None else self._matrix
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether any step has changed the rows."""
+        return self._matrix is not None
+
+    def mixed(self, matrix: Array) -> Geometry:
+        """Replace the rows by ``matrix @ rows``; costs no pass over d."""
+        product = matrix if self._matrix is None else matrix @ self._matrix
+        return Geometry(
+            self._updates, self.kept, self._gamma, product, self._has_center, self.unit
+        )
+
+    @property
+    def gamma(self) -> Array:
+        """Gram matrix of the generators (centre, centred rows and, if given, centred v_0)."""
+        if self._gamma is None:
+            raise RuntimeError("this step measures distances but did not declare `needs_gram`")
+        return self._gamma
+
+    @cached_property
+    def coefficients(self) -> Array:
+        """Coefficient vectors of the current rows over the generators, shape (n, N + 1)."""
+        matrix = self.matrix
+        center = np.zeros((len(matrix), int(self._has_center)))
+        return np.hstack([matrix.sum(axis=1, keepdims=True), matrix, center])
+
+    @property
+    def center_coefficients(self) -> Array:
+        """Coefficient vector of the extra vector v_0, or of the origin where none was given."""
+        vector = np.zeros(len(self.gamma))
+        if self._has_center:
+            vector[[0, -1]] = 1.0
+        return vector
+
+    def squared_norms(self) -> Array:
+        """‖x_i‖² for every current row, shape (n,), clamped at 0."""
+        c = self.coefficients
+        return np.maximum(np.einsum("ij,ij->i", c @ self.gamma, c), 0.0)
+
+    @cached_property
+    def centred_gram(self) -> Array:
+        """Inner products of the rows about a common point near them, shape (n, n).
+
+        Distances between affine combinations of the rows (weights that add up to one) may be
+        computed from it as from any Gram matrix; the common point keeps cancellation away.
+        """
+        c = self.coefficients.copy()
+        c[:, 0] -= np.median(c[:, 0])
+        gram: Array = c @ self.gamma @ c.T
+        return (gram + gram.T) / 2
+
+    def squared_distances(self) -> Array:
+        """‖x_i − x_j‖² for all pairs of current rows, shape (n, n), clamped at 0."""
+        gram = self.centred_gram
+        diagonal = np.diag(gram)
+        squared = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * gram, 0.0)
+        np.fill_diagonal(squared, 0.0)
+        return squared
+
+    def distances(self, p: float = 2.0) -> Array:
+        """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n); p ≠ 2 reads d once more."""
+        if p == 2.0:
+            return np.sqrt(self.squared_distances())
+        index = [(i, j) for i in range(self.n) for j in range(i + 1, self.n)]
+        left = np.array([i for i, _ in index], dtype=np.intp)
+        right = np.array([j for _, j in index], dtype=np.intp)
+        pairs = np.zeros((len(index), self.n))
+        pairs[np.arange(len(index)), left] = 1.0
+        pairs[np.arange(len(index)), right] = -1.0
+        out = np.zeros((self.n, self.n))
+        out[left, right] = out[right, left] = self.norms(pairs, p)
+        return out
+
+    def norms(self, combinations: Array, p: float) -> Array:
+        """‖Σ_j a_ij x_j‖_p for each row a_i of ``combinations`` (k, n), in one pass over d.
+
+        Accumulated as (scale, Σ |·/scale|^p) so that p = 16 neither overflows nor underflows.
+        """
+        matrix = torch.from_numpy(combinations @ self.matrix).to(self._updates.device)
+        kept = torch.from_numpy(self.kept).to(self._updates.device)
+        scale = torch.zeros(len(combinations), dtype=torch.float64, device=matrix.device)
+        total = torch.zeros_like(scale)
+        columns = max(256, (1 << 19) // max(1, len(combinations)))
+        for _, chunk in self._updates.chunks(columns):
+            rows = (matrix @ chunk.index_select(0, kept).double()).abs_()
+            largest = torch.maximum(scale, rows.amax(dim=1))
+            safe = torch.where(largest > 0, largest, 1.0)
+            total = total * (scale / safe) ** p + (rows / safe[:, None]).pow_(p).sum(dim=1)
+            scale = largest
+        lengths: Array = (scale * total ** (1 / p)).cpu().numpy() / self.unit
+        return lengths
+
+
+def _finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
+    finite = torch.ones(updates.n, dtype=torch.bool, device=updates.device)
+    for _, chunk in updates.chunks():
+        # A sum is finite if all its terms are (short of overflow): one read, no n × c mask.
+        finite &= torch.isfinite(chunk.sum(dim=1, dtype=_wide(chunk.dtype)))
+    if not bool(finite.all()):
+        finite[:] = True
+        for _, chunk in updates.chunks():
+            finite &= torch.isfinite(chunk).all(dim=1)
+    return finite.cpu().numpy()
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _measure(
+    updates: Updates, center: torch.Tensor | None, unit: float
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Gram matrix of (r, x_1 − r, …, x_n − r[, v_0 − r]) and which rows are finite."""
+    device, extra = updates.device, int(center is not None)
+    gamma = torch.zeros((updates.n + 1 + extra,) * 2, dtype=torch.float64, device=device)
+    finite = torch.ones(updates.n + extra, dtype=torch.bool, device=device)
+    exact = updates.dtype == torch.float64 or torch.get_float32_matmul_precision() != "highest"
+    for columns, chunk in updates.chunks():
+        rows = chunk if chunk.dtype == torch.float64 else chunk.float()
+        if center is not None:
+            rows = torch.cat([rows, center[columns].to(rows)[None]])
+        gamma += _chunk_gram(rows, finite, exact, unit, updates.n)
+    return gamma.cpu().numpy(), finite.cpu().numpy()
+
+
+def _chunk_gram(
+    rows: torch.Tensor, finite: torch.Tensor, exact: bool, unit: float, n: int
+) -> torch.Tensor:
+    squares = torch.linalg.vector_norm(rows, dim=1).square()
+    low, high = _SAFE_MEAN_SQUARE
+    mean_square = squares / rows.shape[1]
+    largest = float(mean_square.max())
+    exact = exact or not low < largest < high  # rare: zero, tiny, huge or non-finite entries
+    if exact:
+        rows = rows.double() / unit
+        good = (rows.abs() <= _HUGE).all(dim=1)  # false for NaN as well
+        finite &= good
+        if not bool(good.all()):
+            rows = torch.where(good[:, None], rows, 0.0)
+        squares = torch.linalg.vector_norm(rows, dim=1).square()
+        squares = torch.where(good, squares, torch.inf)
+    centre = squares[:n].argsort()[(n - 1) // 2]
+    buffer = rows.new_empty((len(rows) + 1, rows.shape[1]))
+    buffer[0] = rows.index_select(0, centre[None])[0]
+    torch.sub(rows, buffer[0], out=buffer[1:])
+    product = buffer @ buffer.T
+    return product if exact else product.double()
+
+
+def _unit(updates: Updates) -> float:
+    """A power of two near the median row's largest entry where float64 squares need one, else 1."""
+    if updates.dtype != torch.float64:
+        return 1.0
+    largest = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)
+    for _, chunk in updates.chunks():
+        largest = torch.maximum(largest, chunk.abs().amax(dim=1).nan_to_num(nan=0.0, posinf=0.0))
+    middle = float(largest.median())
+    return 1.0 if middle == 0 or 1e-60 < middle < 1e60 else 2.0 ** round(np.log2(middle))

@@ -1,0 +1,45 @@
+"""Static clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from byzflower.geometry import Geometry
+from byzflower.preaggregator.arc import clipping
+from byzflower.registry import register
+from byzflower.steps import Mixing, PreAggregator, positive
+
+__all__ = ["Clip"]
+
+
+@register("preaggregator")
+@dataclass(frozen=True)
+class Clip(PreAggregator):
+    """Clip every row to the fixed norm c.
+
+    No fixed c preserves (f, κ)-robustness, whatever the rule (ARC, Lemma 3.1); kept to show it.
+
+    >>> import torch
+    >>> import byzflower as bf
+    >>> bf.compose(Clip(c=1.0), bf.Mean())(torch.tensor([[0.5], [90.0]]), f=0)
+    tensor([0.7500])
+    """
+
+    name: ClassVar[str] = "clip"
+    source: ClassVar[str] = "ARC Lemma 3.1"
+
+    c: float
+
+    def __post_init__(self) -> None:
+        positive(self.c, self.name, "c")
+
+    def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
+        """Scale the rows longer than c down to it."""
+        norms = np.sqrt(geometry.squared_norms())
+        threshold = self.c / geometry.unit
+        note = {"threshold": self.c, "clipped": int(np.count_nonzero(norms > threshold))}
+        return Mixing(clipping(norms, threshold), f, note)

@@ -1,0 +1,49 @@
+"""Names of rules, pre-aggregators and attacks; a class enters by being decorated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
+
+__all__ = ["attacks", "preaggregators", "register", "rules"]
+
+_C = TypeVar("_C", bound=type[Any])
+_REGISTRIES: dict[str, dict[str, type[Any]]] = {"rule": {}, "preaggregator": {}, "attack": {}}
+
+
+def register(kind: str) -> Callable[[_C], _C]:
+    """Class decorator: enter a rule, preaggregator or attack under its ``name``."""
+
+    def enter(cls: _C) -> _C:
+        names = _REGISTRIES[kind]
+        if names.setdefault(cls.name, cls) is not cls:
+            raise ValueError(f"the name {cls.name!r} names two {kind}s")
+        return cls
+
+    return enter
+
+
+def _registered(kind: str) -> dict[str, type[Any]]:
+    import_module(f"byzflower.{kind}")  # the package imports its modules, which register
+    return dict(_REGISTRIES[kind])
+
+
+def rules() -> dict[str, type[Any]]:
+    """Spec name → class, for every aggregation rule.
+
+    >>> import byzflower as bf
+    >>> bf.rules()["krum"].needs
+    'n ≥ 2f+3'
+    """
+    return _registered("rule")
+
+
+def preaggregators() -> dict[str, type[Any]]:
+    """Spec name → class, for every pre-aggregator."""
+    return _registered("preaggregator")
+
+
+def attacks() -> dict[str, type[Any]]:
+    """Spec name → class, for every attack."""
+    return _registered("attack")

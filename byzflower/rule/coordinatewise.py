@@ -1,0 +1,35 @@
+"""Base of the rules that treat every coordinate separately."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from byzflower.geometry import Geometry
+from byzflower.kernels import Reduction
+from byzflower.steps import Reduced, Rule
+
+__all__ = ["CoordinateRule"]
+
+
+class CoordinateRule(Rule):
+    """A rule that reduces each coordinate's n values on their own; tolerates any f < n/2."""
+
+    needs: ClassVar[str] = "n ≥ 2f+1"
+
+    @property
+    def needs_gram(self) -> bool:
+        """No distances are needed."""
+        return False
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether honest values are a majority."""
+        return n >= 2 * f + 1
+
+    @abstractmethod
+    def reduction(self, n: int, f: int) -> Reduction:
+        """Return the reduction of n values of which f may be faulty."""
+
+    def plan(self, geometry: Geometry, f: int) -> Reduced:
+        """Reduce all rows."""
+        return Reduced(self.reduction(geometry.n, f))

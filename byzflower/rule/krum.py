@@ -1,0 +1,113 @@
+"""The Krum family: rows with the least sum of squared distances to their nearest others."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from byzflower.geometry import Array, Geometry
+from byzflower.registry import register
+from byzflower.steps import Rule, Weighted
+
+__all__ = ["Krum", "KrumFamily", "KrumStar", "krum_scores"]
+
+
+def krum_scores(squared_distances: Array, neighbours: int) -> Array:
+    """Sum of each row's ``neighbours`` least squared distances to *other* rows, shape (n,)."""
+    others = squared_distances.copy()
+    np.fill_diagonal(others, np.inf)
+    others.sort(axis=1)
+    scores: Array = others[:, :neighbours].sum(axis=1)
+    return scores
+
+
+class KrumFamily(Rule):
+    """Average of the rows with the least scores; members say how many neighbours and rows."""
+
+    def neighbours(self, n: int, f: int) -> int:
+        """Others that a score counts: n − f − 2, as in Blanchard et al."""
+        return n - f - 2
+
+    def chosen(self, n: int, f: int) -> int:
+        """Rows that are averaged."""
+        return 1
+
+    def scores(self, geometry: Geometry, f: int) -> Array:
+        """Score of every row, in squared ℓ2 distances."""
+        return krum_scores(geometry.squared_distances(), self.neighbours(geometry.n, f))
+
+    def plan(self, geometry: Geometry, f: int) -> Weighted:
+        """Weigh the rows of least score equally; ties go to the lowest row index."""
+        count = self.chosen(geometry.n, f)
+        picked = np.argsort(self.scores(geometry, f), kind="stable")[:count]
+        weights = np.zeros(geometry.n)
+        weights[picked] = 1 / count
+        return Weighted(weights, note={"selected": tuple(int(i) for i in picked)})
+
+
+@register("rule")
+@dataclass(frozen=True)
+class Krum(KrumFamily):
+    """The row with the least sum of squared distances to its n − f − 2 nearest others.
+
+    ``p`` replaces ‖·‖₂² by ‖·‖_p² (MixTailor eq. 3). Unlike several libraries, a row is not its
+    own neighbour, and distances are squared once.
+
+    >>> import torch
+    >>> Krum()(torch.tensor([[1.0], [1.1], [1.2], [1.3], [90.0]]), f=1)
+    tensor([1.1000])
+    """
+
+    name: ClassVar[str] = "krum"
+    source: ClassVar[str] = "Blanchard et al. 2017; MixTailor eq. 3"
+    needs: ClassVar[str] = "n ≥ 2f+3"
+
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        real = isinstance(self.p, int | float) and not isinstance(self.p, bool)
+        if not real or not 1 <= self.p < math.inf:
+            raise ValueError(f"`{self.name}` needs a finite p ≥ 1; found {self.p!r}")
+
+    @property
+    def needs_gram(self) -> bool:
+        """Only ℓ2 distances come from the Gram matrix."""
+        return self.p == 2
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether honest rows outnumber faulty ones by the margin of the proof."""
+        return n >= 2 * f + 3
+
+    def scores(self, geometry: Geometry, f: int) -> Array:
+        """Score of every row, in squared ℓp distances."""
+        if self.p == 2:
+            return super().scores(geometry, f)
+        return krum_scores(geometry.distances(self.p) ** 2, self.neighbours(geometry.n, f))
+
+
+@register("rule")
+@dataclass(frozen=True)
+class KrumStar(KrumFamily):
+    """Krum with n − f − 1 nearest others, which tolerates any f < n/2.
+
+    (f, λ)-resilient with λ = 1 + √((n−f)/(n−2f)) (RESAM, Proposition 6).
+
+    >>> import torch
+    >>> KrumStar()(torch.tensor([[1.0], [1.1], [1.2], [90.0]]), f=1)
+    tensor([1.1000])
+    """
+
+    name: ClassVar[str] = "krum_star"
+    source: ClassVar[str] = "RESAM C.5"
+    needs: ClassVar[str] = "n ≥ 2f+1"
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether honest rows are a majority."""
+        return n >= 2 * f + 1
+
+    def neighbours(self, n: int, f: int) -> int:
+        """Others that a score counts: n − f − 1."""
+        return n - f - 1

@@ -1,0 +1,137 @@
+"""Spec strings: ``"arc > nnm > krum(p=3)"`` to objects, parsed and never evaluated."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, cast
+
+from byzflower.attack import Attack
+from byzflower.errors import SpecError
+from byzflower.registry import attacks, preaggregators, rules
+from byzflower.steps import Aggregator, PreAggregator, Rule, compose
+
+__all__ = ["build", "parse", "parse_attack"]
+
+
+def parse(spec: str | Aggregator) -> Aggregator:
+    """Build the aggregation that a spec string describes.
+
+    Parameters
+    ----------
+    spec
+        Steps joined by ``>``: pre-aggregators, then a rule, each a name with optional parameters
+        in parentheses. An aggregator is returned as it is.
+
+    Raises
+    ------
+    SpecError
+        For an unknown name or parameter, a value out of range, or text that is no spec.
+
+    Examples
+    --------
+    >>> parse("arc > nnm > trimmed_mean").spec
+    'arc > nnm > trimmed_mean'
+    >>> parse("multi_krum(m=5)")
+    MultiKrum(m=5)
+    """
+    if isinstance(spec, Aggregator):
+        return spec
+    *before, last = _chain(spec)
+    steps = [build(node, preaggregators(), "pre-aggregator", spec) for node in before]
+    rule = build(last, rules(), "rule", spec)
+    if not steps:
+        return cast(Aggregator, rule)
+    return compose(*(cast(PreAggregator, step) for step in steps), cast(Rule, rule))
+
+
+def parse_attack(spec: str | Attack) -> Attack:
+    """Build the attack that a spec string describes.
+
+    >>> parse_attack("alie(tau=1.5)").spec
+    'alie(tau=1.5)'
+    """
+    if isinstance(spec, Attack):
+        return spec
+    nodes = _chain(spec)
+    if len(nodes) != 1:
+        raise SpecError(f"an attack is one name with parameters; found {spec!r}")
+    return cast(Attack, build(nodes[0], attacks(), "attack", spec))
+
+
+def _chain(spec: str) -> list[ast.expr]:
+    try:
+        node = ast.parse(spec.strip(), mode="eval").body
+    except (SyntaxError, ValueError, AttributeError):
+        raise SpecError(
+            f'a spec looks like "arc > nnm > krum(p=3)"; found {spec!r}'
+        ) from None
+    if isinstance(node, ast.Compare) and all(isinstance(op, ast.Gt) for op in node.ops):
+        return [node.left, *node.comparators]
+    return [node]
+
+
+def build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: str) -> object:
+    """Instantiate the class that one parsed step names, from literal parameters only."""
+    call = node if isinstance(node, ast.Call) else None
+    head = node if call is None else call.func
+    if not isinstance(head, ast.Name):
+        raise SpecError(f"a {kind} is a name with parameters; found {ast.unparse(node)!r}")
+    if head.id not in catalogue:
+        raise SpecError(f"unknown {kind} `{head.id}` in {spec!r}{_hint(head.id, catalogue)}")
+    cls = catalogue[head.id]
+    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    values: dict[str, object] = {}
+    for position, argument in enumerate(call.args if call else ()):
+        if position >= len(names):
+            raise SpecError(f"`{head.id}` takes {_listing(names)}; found {ast.unparse(node)!r}")
+        values[names[position]] = _value(argument, head.id)
+    for keyword in call.keywords if call else ():
+        if keyword.arg not in names:
+            raise SpecError(
+                f"`{head.id}` has no parameter `{keyword.arg}`; it takes {_listing(names)}"
+            )
+        values[keyword.arg] = _value(keyword.value, head.id)
+    try:
+        return cls(**values)
+    except TypeError:
+        missing = [
+            f.name
+            for f in dataclasses.fields(cls)
+            if f.init
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+            and f.name not in values
+        ]
+        if not missing:
+            raise
+        raise SpecError(f"`{head.id}` needs {_listing(missing)}; found {spec!r}") from None
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+
+
+def _value(node: ast.expr, owner: str) -> object:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.List | ast.Tuple):
+        return tuple(_value(item, owner) for item in node.elts)
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        raise SpecError(
+            f"parameters of `{owner}` are numbers, names or lists; found {ast.unparse(node)!r}"
+        ) from None
+    if not isinstance(value, int | float | str | None):
+        raise SpecError(f"parameters of `{owner}` are numbers, names or lists; found {value!r}")
+    return value
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) if names else "no parameters"
+
+
+def _hint(name: str, catalogue: Mapping[str, object]) -> str:
+    close = get_close_matches(name, catalogue, n=1)
+    return f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(sorted(catalogue))}"

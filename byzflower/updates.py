@@ -1,0 +1,191 @@
+"""The updates of one round: n vectors of dimension d, held as blocks and never concatenated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["Block", "Updates"]
+
+Block: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...]"
+"""One model array of all clients: a stacked (n, c) tensor, or n separate tensors of shape (c,)."""
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_TINY = 1e-30  # a clipped row of size 1e38 has a smaller weight than float32 can hold
+_COLUMNS = {"cpu": 1 << 14, "cuda": 1 << 18}  # cache-sized on a CPU, launch-bound on a GPU
+
+
+class Updates:
+    """A virtual n × d matrix of client updates, stored block by block.
+
+    A block is either one stacked ``(n, c)`` tensor or ``n`` tensors of shape ``(c,)``; both are
+    read in place. Rows that are evenly spaced views of one stacked tensor are recognised and
+    cost nothing. Nothing here ever writes to a caller's tensor.
+
+    Parameters
+    ----------
+    blocks
+        One entry per model array, each with the same n, dtype float16, bfloat16, float32 or
+        float64, all on one device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> updates = Updates.of([torch.zeros(3), torch.ones(3)])
+    >>> updates.n, updates.d, updates.dtype
+    (2, 3, torch.float32)
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        if not blocks:
+            raise ValueError("updates need at least one block; found none")
+        first = blocks[0]
+        self.n = len(first)
+        if self.n == 0:
+            raise ValueError("updates need n ≥ 1 rows; found n = 0")
+        self.device = first[0].device
+        self.dtype = first[0].dtype
+        for block in blocks:
+            self._check(block)
+            self.dtype = torch.promote_types(self.dtype, block[0].dtype)
+        # Mixed-precision models are rare: their narrower arrays are widened, all others read in place.
+        self.blocks: tuple[Block, ...] = tuple(_converted(block, self.dtype) for block in blocks)
+        widths = [block[0].numel() for block in blocks]
+        self.offsets: tuple[int, ...] = tuple(accumulate(widths, initial=0))
+        self.d = self.offsets[-1]
+
+    def _check(self, block: Block) -> None:
+        if len(block) != self.n:
+            raise ValueError(f"every block needs n = {self.n} rows; found {len(block)}")
+        rows = [block] if isinstance(block, torch.Tensor) else block
+        for row in rows:
+            if row.dtype not in _DTYPES:
+                raise TypeError(f"updates need a real floating-point dtype; found {row.dtype}")
+            if row.device != self.device:
+                raise ValueError(f"updates need one device; found {self.device} and {row.device}")
+            if row.dtype != rows[0].dtype or row.shape != rows[0].shape:
+                raise ValueError(
+                    "the rows of a block need one dtype and shape; found "
+                    f"{rows[0].dtype} {tuple(rows[0].shape)} and {row.dtype} {tuple(row.shape)}"
+                )
+
+    @classmethod
+    def of(cls, x: Updates | torch.Tensor | Sequence[torch.Tensor]) -> Updates:
+        """View an (n, d) tensor or a sequence of n tensors of shape (d,) as updates."""
+        if isinstance(x, Updates):
+            return x
+        if isinstance(x, torch.Tensor):
+            if x.ndim != 2:
+                raise ValueError(f"updates need shape (n, d); found {tuple(x.shape)}")
+            return cls([x])
+        rows = list(x)
+        for row in rows:
+            if not isinstance(row, torch.Tensor) or row.ndim != 1:
+                found = tuple(row.shape) if isinstance(row, torch.Tensor) else type(row).__name__
+                raise ValueError(f"updates need n tensors of shape (d,); found {found}")
+        return cls.from_blocks([rows])
+
+    @classmethod
+    def from_blocks(cls, blocks: Sequence[torch.Tensor | Sequence[torch.Tensor]]) -> Updates:
+        """Build updates from one entry per model array, of any shape after the client axis."""
+        views: list[Block] = []
+        for block in blocks:
+            if isinstance(block, torch.Tensor):
+                views.append(block.detach().flatten(1) if block.ndim > 1 else block[:, None])
+            else:
+                rows = tuple(row.detach().reshape(-1) for row in block)
+                stacked = _stacked_view(rows)
+                views.append(rows if stacked is None else stacked)
+        return cls(views)
+
+    def chunks(self, columns: int | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Read the n × d matrix left to right in column ranges that fit the cache.
+
+        Small blocks are packed together, so a model of many small arrays still yields few chunks.
+        The (n, c) tensors may be views of the caller's memory: read, never write.
+        """
+        limit = columns or _COLUMNS.get(self.device.type, 1 << 14)
+        start, width, pending = 0, 0, list[torch.Tensor]()
+        for block in self.blocks:
+            size = block[0].numel()
+            for low in range(0, size, limit):
+                high = min(size, low + limit)
+                if width and width + high - low > limit:
+                    yield slice(start, start + width), self._packed(pending)
+                    start, width, pending = start + width, 0, []
+                pending.append(_columns(block, low, high))
+                width += high - low
+        if width:
+            yield slice(start, start + width), self._packed(pending)
+
+    @staticmethod
+    def _packed(pieces: list[torch.Tensor]) -> torch.Tensor:
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+    def combine(
+        self, weights: npt.NDArray[np.float64], extra: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return Σ w_i x_i (+ ``extra``), shape (d,), in the updates' dtype and device.
+
+        Rows of weight zero are not read, so a removed NaN row cannot reach the result.
+        """
+        out = torch.empty(self.d, dtype=self.dtype, device=self.device)
+        used = np.flatnonzero(weights)
+        work = torch.promote_types(self.dtype, torch.float32)
+        if len(used) and np.abs(weights[used]).min() < _TINY:
+            work = torch.float64
+        factors = torch.as_tensor(weights[used], dtype=work, device=self.device)
+        single = len(used) == 1 and weights[used[0]] == 1.0
+        picked = torch.as_tensor(used, device=self.device)
+        for low, high, block in zip(self.offsets, self.offsets[1:], self.blocks, strict=False):
+            target = out[low:high]
+            if single:
+                target.copy_(block[int(used[0])])
+            elif isinstance(block, torch.Tensor) and len(used) == self.n and self.dtype == work:
+                torch.mv(block.T, factors, out=target)
+            else:
+                step = _COLUMNS.get(self.device.type, 1 << 14)
+                for a in range(0, high - low, step):
+                    b = min(high - low, a + step)
+                    if isinstance(block, torch.Tensor):
+                        tile = block[:, a:b].index_select(0, picked)
+                    else:
+                        tile = torch.stack([block[i][a:b] for i in used]) if len(used) else None
+                    target[a:b] = 0 if tile is None else factors @ tile.to(work)
+        return out if extra is None else out.add_(extra)
+
+
+def _converted(block: Block, dtype: torch.dtype) -> Block:
+    if isinstance(block, torch.Tensor):
+        return block.to(dtype)
+    return block if block[0].dtype == dtype else tuple(row.to(dtype) for row in block)
+
+
+def _columns(block: Block, low: int, high: int) -> torch.Tensor:
+    if isinstance(block, torch.Tensor):
+        return block[:, low:high]
+    return torch.stack([row[low:high] for row in block])
+
+
+def _stacked_view(rows: tuple[torch.Tensor, ...]) -> torch.Tensor | None:
+    """Recover the (n, c) tensor of which ``rows`` are consecutive, evenly spaced rows, if any."""
+    if len(rows) < 2 or any(row.dtype != rows[0].dtype or row.numel() == 0 for row in rows):
+        return None
+    base = rows[0]
+    storage = base.untyped_storage().data_ptr()
+    step = rows[1].storage_offset() - base.storage_offset()
+    for i, row in enumerate(rows):
+        if (
+            row.untyped_storage().data_ptr() != storage
+            or row.storage_offset() != base.storage_offset() + i * step
+            or row.numel() != base.numel()
+        ):
+            return None
+    if step < base.numel():  # also shared single rows (step 0): as_strided would still be right,
+        return None  # but kernels may assume rows do not overlap
+    return base.as_strided((len(rows), base.numel()), (step, 1))
