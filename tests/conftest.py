@@ -1,0 +1,27 @@
+"""Fixtures of the whole suite: real data where there is some, CUDA where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with mnist10k and covtype, from BYZFLOWER_DATA."""
+    path = os.environ.get("BYZFLOWER_DATA")
+    if not path:
+        pytest.skip("set BYZFLOWER_DATA to a folder with mnist10k/ and covtype-balanced.npz")
+    return Path(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(skip)
