@@ -47,9 +47,9 @@ def covtype(folder: Path, download: bool = False) -> Dataset:
     standardised with the training rows' mean and standard deviation. Nothing is downloaded.
     """
     del download
-    path = folder / "covtype-balanced.npz"
+    path = _existing(folder / "covtype-balanced.npz")
     try:
-        with np.load(_existing(path), allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _malformed(path, "arrays x_train, y_train, x_test, y_test") from error

@@ -1,0 +1,44 @@
+"""The commands, one module each with a function ``command``; heavy imports stay inside it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+import byzflower
+
+__all__ = ["app"]
+
+# Command name → module in this package, in the order `--help` lists them.
+COMMANDS = {"run": "run", "list": "catalogue"}
+
+app = typer.Typer(
+    name="byzflower",
+    help="Byzantine-robust federated learning: experiments and checks.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(byzflower.__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+for _name, _module in COMMANDS.items():
+    app.command(_name)(import_module(f"byzflower.simulations.cli.{_module}").command)

@@ -1,0 +1,82 @@
+"""Run experiments with progress on the screen and results on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.plots import plot_accuracy
+from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
+from byzflower.simulations.runner import Round, record_run
+
+__all__ = ["record"]
+
+
+def record(chosen: Sequence[Experiment], folder: Path) -> bool:
+    """Run the experiments one after another into ``folder``; return False after Ctrl-C."""
+    # Several processes may share a terminal's stderr; the table alone goes to stdout.
+    screen = Console(stderr=True)
+    complete = True
+    with ResultsFile(folder) as results, _progress(screen) as progress:
+        bars = [_Bar(progress, experiment) for experiment in chosen]
+        try:
+            for experiment, bar in zip(chosen, bars, strict=True):
+                record_run(experiment, results, bar.advance)
+        except KeyboardInterrupt:
+            complete = False
+    done = _runs_of(chosen, folder)
+    plot_accuracy(done, folder / "accuracy.png")
+    Console().print(_table(done))
+    screen.print(f"{'results' if complete else 'interrupted; what is done'} in {folder}")
+    return complete
+
+
+class _Bar:
+    """One experiment's line of the progress display."""
+
+    def __init__(self, progress: Progress, experiment: Experiment) -> None:
+        self._progress = progress
+        self._task = progress.add_task(experiment.rule, total=experiment.rounds, accuracy="")
+
+    def advance(self, done: Round) -> None:
+        accuracy = f"{done.accuracy:.1%}"
+        self._progress.update(self._task, completed=done.round, accuracy=accuracy)
+
+
+def _progress(screen: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("accuracy {task.fields[accuracy]}"),
+        TimeElapsedColumn(),
+        console=screen,
+    )
+
+
+def _runs_of(chosen: Sequence[Experiment], folder: Path) -> list[Run]:
+    runs = {run.config["run"]: run for run in read_runs(folder)}
+    identities = (run_id(experiment.config()) for experiment in chosen)
+    return [runs[identity] for identity in identities if identity in runs]
+
+
+def _table(runs: Sequence[Run]) -> Table:
+    table = Table("rule", "attack", box=None, pad_edge=False)
+    for head in ("rounds", "final accuracy", "max accuracy", "seconds"):
+        table.add_column(head, justify="right")
+    for run in runs:
+        summary = run.summary or {}
+        accuracies = (summary.get("accuracy"), summary.get("max_accuracy"))
+        table.add_row(
+            str(run.config["rule"]),
+            str(run.config["attack"]),
+            str(summary.get("rounds", "–")),
+            *("–" if value is None else f"{value:.1%}" for value in accuracies),
+            f"{summary.get('seconds', 0.0):.1f}",
+        )
+    return table

@@ -1,0 +1,44 @@
+"""``byzflower run``: one experiment, for one rule or for several side by side."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from byzflower.simulations.cli.options import experiment_options, experiments
+
+__all__ = ["command"]
+
+DEFAULT_RULES = ["mean", "trimmed_mean", "arc > nnm > trimmed_mean"]
+
+
+@experiment_options(repeated=("rule",))
+def command(
+    *,
+    config: Annotated[
+        str | None, typer.Option("--config", help="TOML file of options; others override it")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder for the results [default: runs/…]")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
+    **options: Any,
+) -> None:
+    """Train under attack and measure the test accuracy; no options: mean against ARC.
+
+    Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
+    what is done.
+    """
+    from byzflower.simulations.cli.recording import record
+
+    chosen = experiments(config, options, DEFAULT_RULES)
+    if not verbose:
+        logging.getLogger("flwr").setLevel(logging.WARNING)
+    name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
+    complete = record(chosen, out or Path("runs") / name)
+    if not complete:
+        raise typer.Exit(130)
