@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -51,6 +51,10 @@ class Objective:
         λ, the ℓ2-regularisation factor, added to the loss (RESAM, Section 5.1): the gradient gains
         λθ, PyTorch's ``weight_decay``.
 
+    eager
+        Compute gradients by PyTorch's autograd, at less than half the overhead for small models,
+        instead of by ``torch.func``. Such an objective cannot be used under ``vmap``.
+
     Attributes
     ----------
     names
@@ -75,6 +79,7 @@ class Objective:
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
     l2: float = 0.0
+    eager: bool = False
     names: tuple[str, ...] = field(init=False)
     frozen: frozenset[str] = field(init=False)
     _train: nn.Module = field(init=False, repr=False)
@@ -98,6 +103,10 @@ class Objective:
         object.__setattr__(self, "_eval", _skeleton(self.model).eval())
         object.__setattr__(self, "_dropouts", dropouts)
 
+    def with_autograd(self) -> Objective:
+        """Return this objective with ``eager=True``."""
+        return self if self.eager else replace(self, eager=True)
+
     @property
     def mixes_examples(self) -> bool:
         """Whether an example's loss depends on the rest of its batch (BatchNorm in training)."""
@@ -115,7 +124,8 @@ class Objective:
 
     def outputs(self, params: Params, buffers: Buffers, x: Tensor) -> Tensor:
         """Return the model's outputs on x (b, …) in evaluation mode."""
-        result: Tensor = functional_call(self._eval, {**params, **buffers}, (x,))
+        values = {**params, **buffers}
+        result: Tensor = functional_call(self._eval, values, (x,), tie_weights=False)
         return result
 
     def loss(
@@ -129,13 +139,8 @@ class Objective:
         self, params: Params, buffers: Buffers, batch: Batch
     ) -> tuple[Params, Buffers, Tensor]:
         """Return ∇f(θ) on the batch (keys of params), the new buffers, and f(θ)."""
-
-        def data_loss(trained: Params) -> tuple[Tensor, Buffers]:
-            return self._data_loss({**params, **trained}, buffers, batch, train=True)
-
-        trained = {name: p for name, p in params.items() if name not in self.frozen}
-        grads, (loss, left) = grad_and_value(data_loss, has_aux=True)(trained)
-        return self._regularised(grads, params), left, loss + self._penalty(params)
+        differentiate = self._eager if self.eager else self._traced
+        return self._complete(*differentiate(params, buffers, batch), params)
 
     def sample_gradients(
         self, params: Params, buffers: Buffers, batch: Batch
@@ -154,7 +159,7 @@ class Objective:
 
         def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Params, Tensor]:
             example = Batch(x.unsqueeze(0), y.unsqueeze(0), key)
-            grads, _, loss = self.gradient(params, buffers, example)
+            grads, _, loss = self._complete(*self._traced(params, buffers, example), params)
             return grads, loss
 
         index = torch.arange(len(batch.x), dtype=torch.int32, device=batch.key.device)
@@ -167,30 +172,63 @@ class Objective:
     ) -> tuple[Tensor, Buffers]:
         # Adding a zero made from the key copies the buffers, which BatchNorm updates in place, and
         # batches them under vmap, where an unbatched buffer could not take a batched update.
-        zero = batch.key * 0
-        values = {**params, **{name: b + zero.to(b.dtype) for name, b in buffers.items()}}
+        values = {
+            **params,
+            **{name: b + (batch.key * 0).to(b.dtype) for name, b in buffers.items()},
+        }
         if train:
             for name, layer in self._dropouts.items():
                 layer.calls = 0
                 values[f"{name}.key" if name else "key"] = batch.key
-        outputs = functional_call(self._train if train else self._eval, values, (batch.x,))
+        model = self._train if train else self._eval
+        # Looking for tied parameters takes longer than a small model's forward pass; it has none.
+        outputs = functional_call(model, values, (batch.x,), tie_weights=False)
         # functional_call writes back the buffers that the forward pass assigned.
         return self.criterion(outputs, batch.y), {name: values[name].detach() for name in buffers}
+
+    def _traced(
+        self, params: Params, buffers: Buffers, batch: Batch
+    ) -> tuple[Params, Buffers, Tensor]:
+        """Return the data loss's gradient for the trained parameters, as a torch.func transform."""
+
+        def data_loss(trained: Params) -> tuple[Tensor, Buffers]:
+            return self._data_loss({**params, **trained}, buffers, batch, train=True)
+
+        grads, (loss, left) = grad_and_value(data_loss, has_aux=True)(self._trained(params))
+        return grads, left, loss
+
+    def _eager(
+        self, params: Params, buffers: Buffers, batch: Batch
+    ) -> tuple[Params, Buffers, Tensor]:
+        """Return the same by PyTorch's autograd, which torch.func cannot transform."""
+        with torch.enable_grad():
+            trained = {n: p.detach().requires_grad_() for n, p in self._trained(params).items()}
+            loss, left = self._data_loss({**params, **trained}, buffers, batch, train=True)
+            grads = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+        return dict(zip(trained, grads, strict=True)), left, loss.detach()
+
+    def _complete(
+        self, grads: Params, left: Buffers, loss: Tensor, params: Params
+    ) -> tuple[Params, Buffers, Tensor]:
+        """Add the penalty's gradient and value, and the frozen parameters' zero gradients."""
+        if self.l2:
+            grads = {name: g.add(params[name], alpha=self.l2) for name, g in grads.items()}
+            loss = loss + self._penalty(params)
+        if self.frozen:
+            zeros = {name: torch.zeros_like(params[name]) for name in self.frozen}
+            grads = {name: {**grads, **zeros}[name] for name in params}
+        return grads, left, loss
+
+    def _trained(self, params: Params) -> Params:
+        if not self.frozen:
+            return params
+        return {name: p for name, p in params.items() if name not in self.frozen}
 
     def _penalty(self, params: Params) -> Tensor | float:
         if self.l2 == 0:
             return 0.0
-        squares = [p.square().sum() for name, p in params.items() if name not in self.frozen]
+        squares = [p.flatten().dot(p.flatten()) for p in self._trained(params).values()]
         return self.l2 / 2 * torch.stack(squares).sum()
-
-    def _regularised(self, grads: Params, params: Params) -> Params:
-        full = {}
-        for name, p in params.items():
-            if name in self.frozen:
-                full[name] = torch.zeros_like(p)
-            else:
-                full[name] = grads[name].add(p, alpha=self.l2) if self.l2 else grads[name]
-        return full
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

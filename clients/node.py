@@ -1,0 +1,137 @@
+"""One client's side of the rounds: from the received model to the tensors of its reply."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from flwr.app import ArrayRecord, Context, MetricRecord
+from torch import Tensor
+
+from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State, Step
+from byzflower.clients.table import GradientTable
+from byzflower.clients.task import ClientTask
+from byzflower.strategies.arrays import to_record, to_tensor
+
+__all__ = ["Node"]
+
+_LOG = logging.getLogger(__name__)
+_EVALUATION_BATCH = 1024
+
+
+class Node:
+    """A client's task with what its process keeps between rounds."""
+
+    def __init__(self, task: ClientTask, algorithm: Algorithm) -> None:
+        self.task = task.on_device()
+        self.algorithm = algorithm
+        # One client at a time needs no vmap, and autograd alone is faster.
+        self.objective = task.objective.with_autograd()
+        self.layout = {
+            name: (value.shape, value.dtype) for name, value in self.objective.initial().items()
+        }
+        self._table: GradientTable | None = None
+        self._record = f"byzflower.{algorithm.name}"
+
+    def train(
+        self, model: dict[str, Tensor], server_round: int, context: Context
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Return the reply's arrays, keyed and ordered as the model, and its metrics."""
+        params, buffers = self.objective.split(model)
+        shape = self.algorithm.batch_shape(self.task.batch_size)
+        indices, batch = self.task.draw(server_round, shape)
+        with _torch_seeded(int(batch.key), self.task.device):
+            if self.algorithm.per_sample:
+                step = self._table_step(params, buffers, indices, batch, context)
+            else:
+                state = self._load_state(params, context)
+                step = self.algorithm.local_step(self.objective, params, buffers, batch, state)
+                if step.state:
+                    context.state[self._record] = to_record(step.state)
+        arrays = {name: (step.update if name in params else step.buffers)[name] for name in model}
+        return arrays, {name: float(value) for name, value in step.metrics.items()}
+
+    def evaluate(self, model: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
+        """Return how many examples were evaluated, the mean loss and, for classes, the accuracy."""
+        x, y = self.task.x_eval, self.task.y_eval
+        if x is None or y is None or len(x) == 0:
+            raise ValueError(
+                f"client {self.task.partition_id} has no evaluation data: give its ClientTask "
+                "`x_eval` and `y_eval`, or the strategy fraction_evaluate=0"
+            )
+        params, buffers = self.objective.split(model)
+        loss = correct = 0.0
+        classes = False
+        with torch.no_grad():
+            for part_x, part_y in zip(
+                x.split(_EVALUATION_BATCH), y.split(_EVALUATION_BATCH), strict=True
+            ):
+                outputs = self.objective.outputs(params, buffers, part_x)
+                loss += float(self.objective.criterion(outputs, part_y)) * len(part_x)
+                classes = outputs.ndim == 2 and part_y.ndim == 1 and not part_y.is_floating_point()
+                if classes:
+                    correct += float((outputs.argmax(1) == part_y).sum())
+        metrics = {"eval_loss": loss / len(x)}
+        if classes:
+            metrics["eval_acc"] = correct / len(x)
+        return len(x), metrics
+
+    def _load_state(self, params: Params, context: Context) -> State:
+        record = context.state.get(self._record)
+        if not isinstance(record, ArrayRecord):
+            return self.algorithm.init_state(params)
+        return {name: to_tensor(array).to(self.task.device) for name, array in record.items()}
+
+    def _table_step(
+        self, params: Params, buffers: Buffers, indices: Tensor, batch: Batch, context: Context
+    ) -> Step:
+        record = context.state.get(self._record)
+        steps = int(record["steps"]) if isinstance(record, MetricRecord) else 0
+        table = self._open_table(params, context.run_id)
+        if steps == 0 or table.steps != steps:
+            if steps:
+                _LOG.warning(
+                    "client %d had taken %d steps of saga, its table %d: it starts anew at the "
+                    "current model (was it lost, or not shared by all processes?)",
+                    self.task.partition_id,
+                    steps,
+                    table.steps,
+                )
+            table.fill(self.objective, params, buffers, Batch(self.task.x, self.task.y, batch.key))
+        step = self.algorithm.local_step(
+            self.objective, params, buffers, batch, table.state(indices)
+        )
+        table.store(indices, step.state)
+        context.state[self._record] = MetricRecord({"steps": table.steps})
+        return step
+
+    def _open_table(self, params: Params, run_id: int) -> GradientTable:
+        if self._table is None:
+            folder = self.task.state_dir
+            name = f"saga-{int(run_id)}-{int(self.task.partition_id)}.rows"
+            self._table = GradientTable(
+                self.task.num_examples,
+                params,
+                folder / name if folder else None,
+                self.task.memory_limit,
+            )
+        return self._table
+
+
+@contextmanager
+def _torch_seeded(seed: int, device: str | torch.device) -> Iterator[None]:
+    """Seed PyTorch's generators for models that draw from them, and put them back after."""
+    generators = [torch.default_generator]
+    device = torch.device(device)
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    states = [g.get_state() for g in generators]
+    try:
+        for g in generators:
+            g.manual_seed(seed)
+        yield
+    finally:
+        for g, state in zip(generators, states, strict=True):
+            g.set_state(state)
