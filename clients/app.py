@@ -14,12 +14,21 @@ from byzflower.clients.node import Node
 from byzflower.clients.task import ClientTask
 from byzflower.strategies.arrays import to_record, to_tensor
 
-__all__ = ["make_client_app"]
+__all__ = ["TrainingApp", "make_client_app", "received_model", "server_round_of"]
+
+
+class TrainingApp(ClientApp):
+    """A ``ClientApp`` that shows its parts, so that an engine may train many clients at once."""
+
+    def __init__(self, nodes: Nodes, mods: Sequence[Mod]) -> None:
+        super().__init__(mods=list(mods))
+        self.nodes = nodes
+        self.mods = tuple(mods)
 
 
 def make_client_app(
     load: Callable[[Context], ClientTask], algorithm: Algorithm, mods: Sequence[Mod] = ()
-) -> ClientApp:
+) -> TrainingApp:
     """Return a ``ClientApp`` that trains with ``algorithm`` and also evaluates and says who it is.
 
     * train: ``arrays`` (the model's ``state_dict``) and ``config["server-round"]`` in; ``arrays``
@@ -56,16 +65,16 @@ def make_client_app(
     ...     return ClientTask(Objective(model), x, y, partition_id=0, batch_size=2)
     >>> app = make_client_app(load, Momentum(beta=0.9))
     >>> type(app).__name__
-    'ClientApp'
+    'TrainingApp'
     """
-    nodes = _Nodes(load, algorithm)
-    app = ClientApp(mods=list(mods))
+    nodes = Nodes(load, algorithm)
+    app = TrainingApp(nodes, mods)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         node = nodes.of(context)
-        server_round = _server_round(message.content)
-        arrays, metrics = node.train(_model(message.content, node), server_round, context)
+        server_round = server_round_of(message.content)
+        arrays, metrics = node.train(received_model(message.content, node), server_round, context)
         content = RecordDict(
             {"metrics": MetricRecord({"num-examples": node.task.num_examples, **metrics})}
         )
@@ -75,7 +84,7 @@ def make_client_app(
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         node = nodes.of(context)
-        count, metrics = node.evaluate(_model(message.content, node))
+        count, metrics = node.evaluate(received_model(message.content, node))
         record = MetricRecord({"num-examples": count, **metrics})
         return Message(RecordDict({"metrics": record}), reply_to=message)
 
@@ -90,28 +99,30 @@ def make_client_app(
     return app
 
 
-class _Nodes:
+class Nodes:
     """The nodes of the current run that this process has served."""
 
     def __init__(self, load: Callable[[Context], ClientTask], algorithm: Algorithm) -> None:
         self._load = load
-        self._algorithm = algorithm
+        self.algorithm = algorithm
         self._run_id: int | None = None
         self._nodes: dict[int, Node] = {}
 
     def of(self, context: Context) -> Node:
+        """Return the node of this context, loaded on first use."""
         if context.run_id != self._run_id:
             self._run_id, self._nodes = context.run_id, {}
         if context.node_id not in self._nodes:
-            self._nodes[context.node_id] = Node(self._load(context), self._algorithm)
+            self._nodes[context.node_id] = Node(self._load(context), self.algorithm)
         return self._nodes[context.node_id]
 
-    def __reduce__(self) -> tuple[type[_Nodes], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[Nodes], tuple[object, ...]]:
         # Another process loads its own data.
-        return _Nodes, (self._load, self._algorithm)
+        return Nodes, (self._load, self.algorithm)
 
 
-def _server_round(content: RecordDict) -> int:
+def server_round_of(content: RecordDict) -> int:
+    """Return the round that a train message says it is."""
     config = content.get("config")
     value = config.get("server-round") if isinstance(config, ConfigRecord) else None
     if not isinstance(value, int) or isinstance(value, bool):
@@ -119,7 +130,7 @@ def _server_round(content: RecordDict) -> int:
     return value
 
 
-def _model(content: RecordDict, node: Node) -> dict[str, Tensor]:
+def received_model(content: RecordDict, node: Node) -> dict[str, Tensor]:
     """Return the received state_dict on the client's device, checked against its own model."""
     record = content.get("arrays")
     if not isinstance(record, ArrayRecord):

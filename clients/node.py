@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from flwr.app import ArrayRecord, Context, MetricRecord
@@ -15,10 +16,18 @@ from byzflower.clients.table import GradientTable
 from byzflower.clients.task import ClientTask
 from byzflower.strategies.arrays import to_record, to_tensor
 
-__all__ = ["Node"]
+__all__ = ["Node", "Work"]
 
 _LOG = logging.getLogger(__name__)
 _EVALUATION_BATCH = 1024
+
+
+class Work(NamedTuple):
+    """What a local step works on: the examples' numbers, their batch and the client's state."""
+
+    indices: Tensor
+    batch: Batch
+    state: State
 
 
 class Node:
@@ -40,16 +49,12 @@ class Node:
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return the reply's arrays, keyed and ordered as the model, and its metrics."""
         params, buffers = self.objective.split(model)
-        shape = self.algorithm.batch_shape(self.task.batch_size)
-        indices, batch = self.task.draw(server_round, shape)
-        with _torch_seeded(int(batch.key), self.task.device):
-            if self.algorithm.per_sample:
-                step = self._table_step(params, buffers, indices, batch, context)
-            else:
-                state = self._load_state(params, context)
-                step = self.algorithm.local_step(self.objective, params, buffers, batch, state)
-                if step.state:
-                    context.state[self._record] = to_record(step.state)
+        work = self.prepare(params, buffers, server_round, context)
+        with _torch_seeded(int(work.batch.key), self.task.device):
+            step = self.algorithm.local_step(
+                self.objective, params, buffers, work.batch, work.state
+            )
+        self.finish(work, step.state, context)
         arrays = {name: (step.update if name in params else step.buffers)[name] for name in model}
         return arrays, {name: float(value) for name, value in step.metrics.items()}
 
@@ -78,15 +83,35 @@ class Node:
             metrics["eval_acc"] = correct / len(x)
         return len(x), metrics
 
+    def prepare(
+        self, params: Params, buffers: Buffers, server_round: int, context: Context
+    ) -> Work:
+        """Draw the round's batch and fetch the client's state."""
+        shape = self.algorithm.batch_shape(self.task.batch_size)
+        indices, batch = self.task.draw(server_round, shape)
+        if not self.algorithm.per_sample:
+            return Work(indices, batch, self._load_state(params, context))
+        table = self._table_at(params, buffers, batch, context)
+        return Work(indices, batch, table.state(indices))
+
+    def finish(self, work: Work, state: State, context: Context) -> None:
+        """Keep the state that the local step left."""
+        if self._table is not None:
+            self._table.store(work.indices, state)
+            context.state[self._record] = MetricRecord({"steps": self._table.steps})
+        elif state:
+            context.state[self._record] = to_record(state)
+
     def _load_state(self, params: Params, context: Context) -> State:
         record = context.state.get(self._record)
         if not isinstance(record, ArrayRecord):
             return self.algorithm.init_state(params)
         return {name: to_tensor(array).to(self.task.device) for name, array in record.items()}
 
-    def _table_step(
-        self, params: Params, buffers: Buffers, indices: Tensor, batch: Batch, context: Context
-    ) -> Step:
+    def _table_at(
+        self, params: Params, buffers: Buffers, batch: Batch, context: Context
+    ) -> GradientTable:
+        """Return the table, filled at the current model where its history does not fit."""
         record = context.state.get(self._record)
         steps = int(record["steps"]) if isinstance(record, MetricRecord) else 0
         table = self._open_table(params, context.run_id)
@@ -99,13 +124,10 @@ class Node:
                     steps,
                     table.steps,
                 )
-            table.fill(self.objective, params, buffers, Batch(self.task.x, self.task.y, batch.key))
-        step = self.algorithm.local_step(
-            self.objective, params, buffers, batch, table.state(indices)
-        )
-        table.store(indices, step.state)
-        context.state[self._record] = MetricRecord({"steps": table.steps})
-        return step
+            examples = Batch(self.task.x, self.task.y, batch.key)
+            with _torch_seeded(int(batch.key), self.task.device):
+                table.fill(self.objective, params, buffers, examples)
+        return table
 
     def _open_table(self, params: Params, run_id: int) -> GradientTable:
         if self._table is None:
