@@ -84,7 +84,7 @@ class SharedArray(Array):
         return f"SharedArray(dtype={self.dtype!r}, shape={self.shape}, device={self.tensor.device})"
 
     def _view(self) -> npt.NDArray[Any]:
-        return cast("npt.NDArray[Any]", self.tensor.cpu().numpy())
+        return self.tensor.cpu().numpy()
 
 
 def to_tensor(array: Array) -> Tensor:

@@ -1,0 +1,154 @@
+"""One aggregation over vetted replies: the rule's value, and what it says about each node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from byzflower.errors import InfeasibleError
+from byzflower.steps import Aggregator, Explanation
+from byzflower.strategies.model import Model, Payload
+from byzflower.strategies.vetting import Reason, Rejection, Reply, is_finite
+from byzflower.updates import Updates
+
+__all__ = ["Agreement", "agree"]
+
+_FARTHEST = 1e6  # median distances; keeps averages over rounds finite
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a rule made of the replies.
+
+    Attributes
+    ----------
+    used : tuple of Reply
+        Replies whose updates are finite, by node id.
+    f : int
+        Faults assumed among them.
+    rejections : tuple of Rejection
+        Replies with NaN or Inf.
+    failure : Exception or None
+        Why there is no value; then all below is ``None``.
+    explanation : Explanation or None
+        The aggregate, weights and what each step did.
+    distances : dict or None
+        Distance of each node's update to the aggregate, in units of the median distance.
+    shares : dict or None
+        Weight of each node × number of nodes; ``None`` for coordinate-wise rules.
+    """
+
+    used: tuple[Reply, ...]
+    f: int
+    rejections: tuple[Rejection, ...] = ()
+    failure: Exception | None = None
+    explanation: Explanation | None = None
+    distances: dict[int, float] | None = None
+    shares: dict[int, float] | None = None
+
+
+def agree(
+    rule: Aggregator,
+    model: Model,
+    replies: Sequence[Reply],
+    payload: Payload,
+    f: int,
+    *,
+    malformed: int = 0,
+    rng: torch.Generator | None = None,
+    center: Tensor | None = None,
+) -> Agreement:
+    """Apply a rule to the replies; report instead of raising where it is undefined.
+
+    Parameters
+    ----------
+    rule : Aggregator
+        Aggregation.
+    model : Model
+        Model that was sent.
+    replies : Sequence[Reply]
+        Vetted replies, in the order of their node ids so that the result is reproducible.
+    payload : {"model", "gradient"}
+        What the replies hold.
+    f : int
+        Bound on malicious nodes, those behind the malformed replies included.
+    malformed : int
+        Replies that only a malicious node sends and that are already turned away.
+    rng : torch.Generator or None
+        Randomness of the rule.
+    center : Tensor or None
+        Previous aggregate, shape (d,), for rules with ``needs_center``.
+    """
+    replies = tuple(replies)
+    if malformed > f:
+        failure = InfeasibleError(
+            f"`num_malicious_nodes` needs to cover the malformed replies; found f = {f} and "
+            f"{malformed} such replies"
+        )
+        return Agreement(replies, 0, failure=failure)
+    f -= malformed
+    if not replies:
+        return Agreement((), f, failure=InfeasibleError("a rule needs replies; found none"))
+    updates = model.updates(replies, payload)
+    if center is not None:
+        center = center.to(updates.device)
+    try:
+        explanation = rule.explain(updates, f, rng=rng, center=center)
+    except Exception as error:  # InfeasibleError, or whatever hostile values provoke in a rule
+        finite = [i for i, reply in enumerate(replies) if _is_finite(reply, model)]
+        used, rejections = _split(replies, finite)
+        return Agreement(used, max(0, f - len(rejections)), rejections, failure=error)
+    used, rejections = _split(replies, explanation.kept)
+    return Agreement(
+        used,
+        f - len(rejections),
+        rejections,
+        explanation=explanation,
+        distances=_distances(updates, replies, explanation),
+        shares=_shares(replies, explanation),
+    )
+
+
+def _is_finite(reply: Reply, model: Model) -> bool:
+    return all(is_finite(reply.tensors[key]) for key in model.parameters)
+
+
+def _split(
+    replies: tuple[Reply, ...], kept: Sequence[int]
+) -> tuple[tuple[Reply, ...], tuple[Rejection, ...]]:
+    chosen = set(kept)
+    rejections = tuple(
+        Rejection(reply.node_id, Reason.NON_FINITE, "needs finite arrays; found NaN or Inf")
+        for row, reply in enumerate(replies)
+        if row not in chosen
+    )
+    return tuple(replies[row] for row in sorted(chosen)), rejections
+
+
+def _distances(
+    updates: Updates, replies: tuple[Reply, ...], explanation: Explanation
+) -> dict[int, float]:
+    squares = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)
+    for columns, chunk in updates.chunks():
+        gap = chunk - explanation.value[columns].to(chunk.dtype)
+        wide = torch.promote_types(gap.dtype, torch.float32)
+        squares += torch.linalg.vector_norm(gap, dim=1, dtype=wide).double().square()
+    lengths = squares.sqrt().cpu().numpy()[list(explanation.kept)]
+    middle = float(np.median(lengths))
+    relative = lengths / middle if 0 < middle < np.inf else np.where(lengths > 0, np.inf, 1.0)
+    capped = np.nan_to_num(np.minimum(relative, _FARTHEST), nan=_FARTHEST)
+    nodes = [replies[row].node_id for row in explanation.kept]
+    return dict(zip(nodes, capped.tolist(), strict=True))
+
+
+def _shares(replies: tuple[Reply, ...], explanation: Explanation) -> dict[int, float] | None:
+    if explanation.weights is None:
+        return None
+    rows = len(explanation.kept)
+    return {
+        replies[row].node_id: float(explanation.weights[row]) * rows for row in explanation.kept
+    }

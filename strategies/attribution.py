@@ -1,0 +1,58 @@
+"""Which node sent a reply: the one that was asked, whatever the reply says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flwr.app import Message
+
+from byzflower.strategies.vetting import Reason, Rejection, excerpt
+
+__all__ = ["attribute"]
+
+
+def attribute(
+    replies: Iterable[Message], asked: Sequence[Message]
+) -> tuple[dict[int, Message], list[Rejection]]:
+    """Match replies with the messages they answer.
+
+    A failure in a deployment comes with the server's own node id as its source, so the id of the
+    message it answers decides; grids that set no message ids are matched by source. A node that
+    answers twice is believed neither time: preferring one answer would make the result depend on
+    the order of arrival.
+
+    Parameters
+    ----------
+    replies : Iterable[Message]
+        Messages that came back, in any order.
+    asked : Sequence[Message]
+        Messages that were sent.
+
+    Returns
+    -------
+    tuple[dict[int, Message], list[Rejection]]
+        Reply of each node, ordered by node id, and the replies turned away.
+    """
+    nodes = {message.metadata.dst_node_id for message in asked}
+    by_message = {
+        message.metadata.message_id: message.metadata.dst_node_id
+        for message in asked
+        if message.metadata.message_id
+    }
+    answers: dict[int, list[Message]] = {}
+    rejections = []
+    for reply in replies:
+        source, answered = reply.metadata.src_node_id, reply.metadata.reply_to_message_id
+        node = by_message.get(answered)
+        if node is None and source in nodes and not (answered and by_message):
+            node = source
+        if node is None:
+            detail = f"answers no message of this round ({excerpt(answered)})"
+            rejections.append(Rejection(source, Reason.UNASKED, detail))
+        else:
+            answers.setdefault(node, []).append(reply)
+    for node, several in answers.items():
+        if len(several) > 1:
+            detail = f"needs one reply a message; found {len(several)}"
+            rejections.append(Rejection(node, Reason.DUPLICATE, detail))
+    return {node: one[0] for node, one in sorted(answers.items()) if len(one) == 1}, rejections

@@ -1,0 +1,68 @@
+"""What happened in each round of training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from flwr.app import MetricRecordValues
+
+from byzflower.steps import StepReport
+from byzflower.strategies.vetting import Rejection
+
+__all__ = ["RoundRecord"]
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One round, as `Robust.history` keeps it.
+
+    Attributes
+    ----------
+    server_round : int
+        Flower's number of the round, from 1.
+    rule : str
+        Spec of the aggregation.
+    asked, replies, rows : int
+        Nodes asked, replies that came back, updates that reached the rule.
+    f : int
+        Faulty rows that the rule assumed among ``rows``.
+    rejections : tuple of Rejection
+        Replies turned away, with node and reason.
+    steps : tuple of StepReport
+        What each step of the rule did: clipping threshold, rule drawn from a mixture, …
+    skipped : str
+        Why the model was left unchanged; empty if it was not.
+    """
+
+    server_round: int
+    rule: str
+    asked: int
+    replies: int
+    rows: int
+    f: int
+    rejections: tuple[Rejection, ...] = ()
+    steps: tuple[StepReport, ...] = ()
+    skipped: str = ""
+
+    def to_metrics(self) -> dict[str, MetricRecordValues]:
+        """Return the round's numbers, as a MetricRecord can hold them; text stays in the history.
+
+        >>> RoundRecord(1, "median", asked=5, replies=5, rows=5, f=1).to_metrics()["robust-f"]
+        1
+        """
+        metrics: dict[str, MetricRecordValues] = {
+            "robust-f": self.f,
+            "robust-rows": self.rows,
+            "robust-missing": max(0, self.asked - self.replies),
+            "robust-rejected": len(self.rejections),
+            "robust-skipped": int(bool(self.skipped)),
+        }
+        for reason, count in sorted(Counter(r.reason for r in self.rejections).items()):
+            metrics[f"robust-rejected-{reason}"] = count
+        for step in self.steps:
+            for note, name in (("threshold", "clipping-threshold"), ("clipped", "clipped-rows")):
+                value = step.note.get(note)
+                if isinstance(value, int | float):
+                    metrics[f"robust-{name}"] = value
+        return metrics

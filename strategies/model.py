@@ -1,0 +1,127 @@
+"""The model that was sent: the layout replies must have, and the way back from one vector."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from flwr.app import ArrayRecord
+from torch import Tensor
+
+from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.strategies.buffers import Buffers, buffer_median, buffer_names
+from byzflower.strategies.vetting import Expected, Reply, is_finite
+from byzflower.updates import Updates
+
+__all__ = ["Model", "Payload"]
+
+Payload: TypeAlias = Literal["model", "gradient"]
+
+
+class Model:
+    """The arrays of one round, divided into parameters and buffers.
+
+    Parameters
+    ----------
+    arrays : ArrayRecord
+        Model as the server sends it.
+    buffers : collection of str, callable or None
+        See `buffer_names`.
+
+    Raises
+    ------
+    TypeError
+        If an array is complex.
+    ValueError
+        If no array is a parameter, or a parameter holds NaN or Inf.
+    """
+
+    def __init__(self, arrays: ArrayRecord, buffers: Buffers = None) -> None:
+        self.tensors: dict[str, Tensor] = {key: to_tensor(a) for key, a in arrays.items()}
+        self.expected = {k: Expected(t.dtype, tuple(t.shape)) for k, t in self.tensors.items()}
+        names = buffer_names(self.tensors, buffers)
+        # A buffer that is not finite in the model itself (an attention mask) is no statistic.
+        constant = {key for key in names if not is_finite(self.tensors[key])}
+        self.buffers = names - constant
+        self.parameters = tuple(key for key in self.tensors if key not in names)
+        for key, tensor in self.tensors.items():
+            if tensor.is_complex():
+                raise TypeError(f"the model needs real arrays; found {tensor.dtype} in {key!r}")
+        if not self.parameters:
+            raise ValueError(
+                "the model needs a floating-point array that is no buffer; "
+                f"found {len(self.tensors)} arrays and none such"
+            )
+        for key in self.parameters:
+            if not is_finite(self.tensors[key]):
+                raise ValueError(f"the model needs finite parameters; found NaN or Inf in {key!r}")
+
+    def record(self) -> ArrayRecord:
+        """Return the arrays as they were sent."""
+        return to_record(self.tensors)
+
+    def updates(self, replies: Sequence[Reply], payload: Payload) -> Updates:
+        """Return what the rule aggregates, a row a reply, on the device of most replies.
+
+        Gradients are read where they lie; of models the difference to the one sent is taken.
+        """
+        first = self.parameters[0]
+        devices = Counter(reply.tensors[first].device for reply in replies)
+        device = devices.most_common(1)[0][0]
+        blocks: list[Tensor | list[Tensor]] = []
+        for key in self.parameters:
+            rows = [reply.tensors[key].to(device) for reply in replies]
+            if payload == "gradient":
+                blocks.append(rows)
+            else:
+                blocks.append(torch.stack(rows).sub_(self.tensors[key].to(device)))
+        return Updates.from_blocks(blocks)
+
+    def restore(
+        self, value: Tensor, replies: Sequence[Reply], payload: Payload
+    ) -> dict[str, Tensor]:
+        """Return the aggregate in the model's layout, with the buffers the replies agree on."""
+        restored: dict[str, Tensor] = {}
+        start = 0
+        for key, sent in self.tensors.items():
+            if key in self.buffers:
+                values = [reply.tensors[key].to(value.device) for reply in replies]
+                restored[key] = buffer_median(values)
+            elif key not in self.parameters:
+                restored[key] = sent.to(value.device)
+            else:
+                piece = value[start : start + sent.numel()].view(sent.shape)
+                start += sent.numel()
+                piece = piece + sent.to(piece.device) if payload == "model" else piece
+                restored[key] = piece.to(sent.dtype)
+        return restored
+
+    def conform(self, arrays: ArrayRecord, restored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a server optimiser's result in the model's keys, order, shapes and dtypes.
+
+        Only parameters are taken from it: an optimiser would treat buffers as weights.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing, has another shape or is not finite.
+        """
+        result: dict[str, Tensor] = {}
+        for key, agreed in restored.items():
+            if key not in self.parameters:
+                result[key] = agreed
+                continue
+            if key not in arrays:
+                raise ValueError(f"the inner strategy returned no array {key!r}")
+            found = to_tensor(arrays[key])
+            if found.shape != agreed.shape:
+                raise ValueError(
+                    f"the inner strategy returned shape {tuple(found.shape)} for {key!r}, "
+                    f"which has shape {tuple(agreed.shape)}"
+                )
+            result[key] = found.to(device=agreed.device, dtype=agreed.dtype)
+            if not is_finite(result[key]):
+                raise ValueError(f"the inner strategy returned NaN or Inf in {key!r}")
+        return result

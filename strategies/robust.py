@@ -1,0 +1,382 @@
+"""The wrapper that makes a Flower strategy survive malicious clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from logging import INFO, WARNING, getLogger
+from math import floor
+from typing import get_args
+
+import torch
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MetricRecord,
+    MetricRecordValues,
+    RecordDict,
+)
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from byzflower.errors import InfeasibleError
+from byzflower.specs import parse
+from byzflower.steps import Aggregator
+from byzflower.strategies.agreement import Agreement, agree
+from byzflower.strategies.arrays import to_record
+from byzflower.strategies.attribution import attribute
+from byzflower.strategies.buffers import Buffers
+from byzflower.strategies.conduct import Conduct
+from byzflower.strategies.errors import TooManySkippedRounds
+from byzflower.strategies.history import RoundRecord
+from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
+from byzflower.strategies.model import Model, Payload
+from byzflower.strategies.server_sgd import ServerSGD
+from byzflower.strategies.vetting import Reason, Rejection, Reply, Vetting, excerpt
+
+__all__ = ["Robust"]
+
+_LOG = getLogger("flwr")
+_REJECTIONS_LOGGED = 20  # a round
+
+
+class Robust(Strategy):
+    """Aggregate robustly, then let any Flower strategy take its server step.
+
+    Every reply is vetted against the model that was sent; what is malformed is rejected and
+    counts against the number of malicious nodes. The rule aggregates the rest, with equal rights
+    whatever number of examples a client claims, and the inner strategy gets the aggregate as one
+    reply: FedAvg returns it, FedAvgM, FedAdam, FedYogi, FedAdagrad and `ServerSGD` step with it.
+    No reply can raise, change the model's keys, shapes or dtypes, or make it non-finite.
+
+    Parameters
+    ----------
+    inner : Strategy
+        Strategy that samples the nodes, configures the rounds and steps on the server.
+    rule : str or Aggregator
+        Aggregation, for instance ``"arc > nnm > trimmed_mean"``.
+    num_malicious_nodes : int or float
+        Upper bound f on malicious nodes among those that reply in a round: a count, or a
+        fraction in [0, 0.5) of the replies, rounded down.
+    payload : {"model", "gradient"}
+        What replies hold: models (the rule sees model − model sent) or gradients or momentums
+        (for `ServerSGD`).
+    buffers : collection of str, callable or None
+        Arrays that are no parameters and take the replies' coordinate-wise median; recognised
+        by default, see `buffer_names`. With a `ServerSGD` inside, set it there.
+    seed : int or None
+        Seed of randomised rules, for simulations; ``None`` draws from the operating system.
+    max_skipped_rounds : int
+        The run stops after that many rounds in a row left the model unchanged.
+    quarantine_after : int or None
+        Ignore a node after that many malformed replies; never by default.
+
+    Attributes
+    ----------
+    history : list of RoundRecord
+        What happened in each round: rejections with reasons, clipping threshold, rule drawn.
+    conduct : Conduct
+        What each node did; ``print(strategy.conduct.table())``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is out of range, or the payload is not what the inner strategy expects.
+    TooManySkippedRounds
+        Out of `aggregate_train`, see ``max_skipped_rounds``.
+
+    Notes
+    -----
+    A reply that no honest node sends (wrong layout, NaN, two replies) uses up one of the f
+    malicious nodes, so the rule assumes f − (such replies) among those left; an error or a
+    missing reply proves nothing and lowers only n. A round with too few replies for the rule,
+    or more malformed ones than f, leaves the model unchanged.
+
+    Metrics of training become medians over the clients. Those of evaluation are averaged by the
+    inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
+    (``evaluate_fn``) for numbers to rely on.
+
+    Examples
+    --------
+    >>> from flwr.serverapp.strategy import FedAdam
+    >>> from byzflower.strategies import Robust
+    >>> strategy = Robust(FedAdam(), "arc > nnm > trimmed_mean", num_malicious_nodes=3)
+    """
+
+    def __init__(
+        self,
+        inner: Strategy,
+        rule: str | Aggregator,
+        num_malicious_nodes: int | float,
+        payload: Payload = "model",
+        *,
+        buffers: Buffers = None,
+        seed: int | None = None,
+        max_skipped_rounds: int = 5,
+        quarantine_after: int | None = None,
+    ) -> None:
+        _check_malicious(num_malicious_nodes)
+        _check_payload(inner, payload)
+        if isinstance(inner, ServerSGD):
+            if buffers is not None and buffers != inner.buffers:
+                raise ValueError("`buffers` needs to be set on the inner `ServerSGD`")
+            buffers = inner.buffers
+        if max_skipped_rounds < 1:
+            raise ValueError(
+                f"`max_skipped_rounds` needs an integer ≥ 1; found {max_skipped_rounds}"
+            )
+        if quarantine_after is not None and quarantine_after < 1:
+            raise ValueError(f"`quarantine_after` needs an integer ≥ 1; found {quarantine_after}")
+        self.inner = inner
+        self.rule = parse(rule)
+        self.num_malicious_nodes = num_malicious_nodes
+        self.payload: Payload = payload
+        self.buffers = buffers
+        self.max_skipped_rounds = max_skipped_rounds
+        self.quarantine_after = quarantine_after
+        self.history: list[RoundRecord] = []
+        self.conduct = Conduct()
+        self._rng = None if seed is None else torch.Generator().manual_seed(seed)
+        self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
+        self._examples_key: str = getattr(inner, "weighted_by_key", "num-examples")
+        self._model: Model | None = None
+        self._asked: tuple[Message, ...] = ()
+        self._asked_to_evaluate: tuple[Message, ...] = ()
+        self._center: Tensor | None = None
+        self._skipped = 0
+
+    def summary(self) -> None:
+        """Log the rule and its settings, then the inner strategy's summary."""
+        _LOG.log(INFO, "\t├──> Robust settings:")
+        _LOG.log(INFO, "\t│\t├── Rule: %s", self.rule.spec)
+        _LOG.log(INFO, "\t│\t├── Malicious nodes: %s", self.num_malicious_nodes)
+        _LOG.log(INFO, "\t│\t├── Payload: %s", self.payload)
+        _LOG.log(INFO, "\t│\t└── Inner strategy: %s", type(self.inner).__name__)
+        self.inner.summary()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Remember the model sent and the nodes asked; the inner strategy configures the round.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the model is complex, has no parameters or is not finite.
+        """
+        self._model = Model(arrays, self.buffers)
+        self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
+        self.conduct.ask([message.metadata.dst_node_id for message in self._asked])
+        return list(self._asked)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Vet the replies, aggregate them robustly and let the inner strategy step.
+
+        Returns
+        -------
+        tuple[ArrayRecord | None, MetricRecord | None]
+            New model, or the unchanged one if the round was skipped, and the inner strategy's
+            metrics together with the round's own, named ``robust-…``.
+
+        Raises
+        ------
+        RuntimeError
+            If no round was configured before.
+        TooManySkippedRounds
+            If ``max_skipped_rounds`` rounds in a row left the model unchanged.
+        """
+        if self._model is None:
+            raise RuntimeError("`aggregate_train` needs a call of `configure_train` before it")
+        if not self._asked:
+            return None, None
+        messages = list(replies)
+        accepted, rejections = self._vet(messages, self._asked, train=True)
+        malformed = sum(rejection.proves_fault for rejection in rejections)
+        agreement = agree(
+            self.rule,
+            self._model,
+            accepted,
+            self.payload,
+            self.faults(len(accepted) + malformed),
+            malformed=malformed,
+            rng=self._rng,
+            center=self._center,
+        )
+        rejections.extend(agreement.rejections)
+        outcome, problem = self._step(server_round, self._model, agreement)
+        record = RoundRecord(
+            server_round=server_round,
+            rule=self.rule.spec,
+            asked=len(self._asked),
+            replies=len(messages),
+            rows=len(agreement.used),
+            f=agreement.f,
+            rejections=tuple(rejections),
+            steps=() if agreement.explanation is None else agreement.explanation.steps,
+            skipped="" if problem is None else _one_line(problem),
+        )
+        self.history.append(record)
+        self._note("aggregate_train", rejections)
+        if outcome is None:
+            return self._skip(record, problem)
+        arrays, metrics = outcome
+        self._skipped = 0
+        if agreement.distances is not None:
+            self.conduct.accept(agreement.distances, agreement.shares)
+        metrics.update(record.to_metrics())
+        return arrays, MetricRecord(metrics)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Remember the nodes asked; the inner strategy configures the round."""
+        messages = self.inner.configure_evaluate(server_round, arrays, config, grid)
+        self._asked_to_evaluate = tuple(messages)
+        return list(self._asked_to_evaluate)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Drop malformed replies; the inner strategy averages the metrics that the rest share."""
+        accepted, rejections = self._vet(list(replies), self._asked_to_evaluate, train=False)
+        agreed, odd = agreeing(accepted)
+        rejections.extend(odd)
+        self._note("aggregate_evaluate", rejections)
+        asked = {message.metadata.dst_node_id: message for message in self._asked_to_evaluate}
+        messages = [
+            Message(
+                RecordDict({"metrics": MetricRecord(dict(r.metrics))}), reply_to=asked[r.node_id]
+            )
+            for r in agreed
+        ]
+        try:
+            metrics = self.inner.aggregate_evaluate(server_round, messages)
+        except Exception as error:  # what replies hold must not end a run
+            _LOG.log(WARNING, "Round %d: no evaluation metrics: %s", server_round, _one_line(error))
+            metrics = None
+        if metrics is None and not rejections:
+            return None
+        kept = finite_metrics(metrics or {})
+        return MetricRecord({**kept, "robust-rejected": len(rejections)})
+
+    def faults(self, replies: int) -> int:
+        """Return f for a number of replies: the count given, or the fraction of them."""
+        bound = self.num_malicious_nodes
+        # 0.29 × 100 is 28.999999999999996 in floating point.
+        return bound if isinstance(bound, int) else floor(bound * replies + 1e-9)
+
+    def _vet(
+        self, messages: Sequence[Message], asked: Sequence[Message], *, train: bool
+    ) -> tuple[list[Reply], list[Rejection]]:
+        vetting = Vetting(
+            {} if self._model is None else self._model.expected,
+            frozenset() if self._model is None else self._model.buffers,
+            self._arrays_key,
+            self._examples_key,
+        )
+        vet = vetting.train if train else vetting.evaluate
+        answers, rejections = attribute(messages, asked)
+        accepted = []
+        for node_id, message in answers.items():
+            if self._is_quarantined(node_id) and not message.has_error():
+                detail = f"{self.conduct.offences(node_id)} malformed replies before"
+                rejections.append(Rejection(node_id, Reason.QUARANTINED, detail))
+                continue
+            outcome = vet(node_id, message)
+            if isinstance(outcome, Rejection):
+                rejections.append(outcome)
+            else:
+                accepted.append(outcome)
+        return accepted, rejections
+
+    def _is_quarantined(self, node_id: int) -> bool:
+        limit = self.quarantine_after
+        return limit is not None and self.conduct.offences(node_id) >= limit
+
+    def _step(
+        self, server_round: int, model: Model, agreement: Agreement
+    ) -> tuple[tuple[ArrayRecord, dict[str, MetricRecordValues]] | None, Exception | None]:
+        if agreement.explanation is None:
+            return None, agreement.failure
+        value = agreement.explanation.value
+        restored = model.restore(value, agreement.used, self.payload)
+        metrics = median_metrics([reply.metrics for reply in agreement.used])
+        content = RecordDict(
+            {
+                self._arrays_key: to_record(restored),
+                "metrics": MetricRecord({**metrics, self._examples_key: 1}),
+            }
+        )
+        reply = Message(content, reply_to=self._asked[0])
+        try:
+            arrays, stepped = self.inner.aggregate_train(server_round, [reply])
+            if arrays is None:
+                raise ValueError("the inner strategy returned no arrays")
+            result = to_record(model.conform(arrays, restored))
+        except Exception as error:  # what replies hold must not end a run
+            return None, error
+        if self.rule.needs_center:
+            self._center = value
+        return (result, finite_metrics(stepped or {})), None
+
+    def _note(self, phase: str, rejections: Sequence[Rejection]) -> None:
+        for rejection in rejections:
+            self.conduct.reject(rejection)
+        for rejection in rejections[:_REJECTIONS_LOGGED]:
+            _LOG.log(
+                WARNING,
+                "%s: rejected the reply of node %d (%s): %s",
+                phase,
+                rejection.node_id,
+                rejection.reason,
+                rejection.detail,
+            )
+        if len(rejections) > _REJECTIONS_LOGGED:
+            more = len(rejections) - _REJECTIONS_LOGGED
+            _LOG.log(WARNING, "%s: rejected %d more replies", phase, more)
+
+    def _skip(
+        self, record: RoundRecord, problem: Exception | None
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        self._skipped += 1
+        _LOG.log(
+            WARNING, "Round %d leaves the model unchanged: %s", record.server_round, record.skipped
+        )
+        if self._skipped >= self.max_skipped_rounds:
+            raise TooManySkippedRounds(
+                f"{self._skipped} rounds in a row left the model unchanged, round "
+                f"{record.server_round} because {record.skipped}"
+            ) from problem
+        arrays = None if self._model is None else self._model.record()
+        return arrays, MetricRecord(record.to_metrics())
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, InfeasibleError):
+        return str(error)  # our own words
+    return f"{type(error).__name__}: {excerpt(str(error), 300)}"
+
+
+def _check_malicious(bound: int | float) -> None:
+    if isinstance(bound, bool) or not isinstance(bound, int | float):
+        raise TypeError(f"`num_malicious_nodes` needs an int or a float; found {bound!r}")
+    if bound < 0 or (isinstance(bound, float) and not bound < 0.5):
+        raise ValueError(
+            f"`num_malicious_nodes` needs a count ≥ 0 or a fraction in [0, 0.5); found {bound!r}"
+        )
+
+
+def _check_payload(inner: Strategy, payload: str) -> None:
+    if payload not in get_args(Payload):
+        raise ValueError(f"`payload` needs to be 'model' or 'gradient'; found {payload!r}")
+    steps_with_gradients = isinstance(inner, ServerSGD)
+    if steps_with_gradients and payload == "model":
+        raise ValueError("`ServerSGD` needs payload='gradient'; found 'model'")
+    if type(inner).__module__.startswith("flwr.") and payload == "gradient":
+        raise ValueError(
+            f"`{type(inner).__name__}` needs payload='model'; found 'gradient', which a "
+            "`ServerSGD` applies"
+        )
