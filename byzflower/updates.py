@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["Block", "Updates"]
+__all__ = ["Block", "Updates", "stacked_view"]
 
 Block: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...]"
 """One model array of all clients: a stacked (n, c) tensor, or n separate tensors of shape (c,)."""
@@ -99,7 +99,7 @@ class Updates:
                 views.append(block.detach().flatten(1) if block.ndim > 1 else block[:, None])
             else:
                 rows = tuple(row.detach().reshape(-1) for row in block)
-                stacked = _stacked_view(rows)
+                stacked = stacked_view(rows)
                 views.append(rows if stacked is None else stacked)
         return cls(views)
 
@@ -172,20 +172,29 @@ def _columns(block: Block, low: int, high: int) -> torch.Tensor:
     return torch.stack([row[low:high] for row in block])
 
 
-def _stacked_view(rows: tuple[torch.Tensor, ...]) -> torch.Tensor | None:
-    """Recover the (n, c) tensor of which ``rows`` are consecutive, evenly spaced rows, if any."""
-    if len(rows) < 2 or any(row.dtype != rows[0].dtype or row.numel() == 0 for row in rows):
-        return None
+def stacked_view(rows: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    """Recover the (n, *shape) tensor of which ``rows`` are consecutive rows, without a copy.
+
+    Returns ``None`` where the rows are not evenly spaced, contiguous views of one storage.
+
+    >>> stacked = torch.zeros(3, 2)
+    >>> stacked_view(list(stacked)).shape
+    torch.Size([3, 2])
+    """
     base = rows[0]
+    if len(rows) < 2 or base.numel() == 0:
+        return None
     storage = base.untyped_storage().data_ptr()
-    step = rows[1].storage_offset() - base.storage_offset()
+    start, step = base.storage_offset(), rows[1].storage_offset() - base.storage_offset()
+    if step < base.numel():  # rows that overlap, or one row several times, are no matrix
+        return None
     for i, row in enumerate(rows):
         if (
-            row.untyped_storage().data_ptr() != storage
-            or row.storage_offset() != base.storage_offset() + i * step
-            or row.numel() != base.numel()
+            row.dtype != base.dtype
+            or row.shape != base.shape
+            or not row.is_contiguous()
+            or row.storage_offset() != start + i * step
+            or row.untyped_storage().data_ptr() != storage
         ):
             return None
-    if step < base.numel():  # also shared single rows (step 0): as_strided would still be right,
-        return None  # but kernels may assume rows do not overlap
-    return base.as_strided((len(rows), base.numel()), (step, 1))
+    return base.as_strided((len(rows), *base.shape), (step, *base.stride()))

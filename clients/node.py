@@ -11,7 +11,7 @@ import torch
 from flwr.app import ArrayRecord, Context, MetricRecord
 from torch import Tensor
 
-from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State, Step
+from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State
 from byzflower.clients.table import GradientTable
 from byzflower.clients.task import ClientTask
 from byzflower.strategies.arrays import to_record, to_tensor

@@ -1,0 +1,1 @@
+"""Benchmarks: medians and ratios, reproducible by one command each."""

@@ -1,0 +1,123 @@
+"""Timing that survives a noisy machine: subjects in turn, medians, and pairwise ratios."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+__all__ = ["Row", "compare", "peak_memory", "relative_difference"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One subject of one case: its time and, against the reference subject, its ratio.
+
+    ``ratio`` is the median over repetitions of (this subject's time / the reference's time in the
+    same repetition), and ``None`` where the results disagree: then the two did not do the same
+    work, and a ratio would say nothing.
+    """
+
+    suite: str
+    case: str
+    subject: str
+    reference: str
+    seconds: float
+    fastest: float
+    slowest: float
+    ratio: float | None
+    difference: float | None
+
+
+def compare(
+    suite: str,
+    case: str,
+    subjects: Mapping[str, Callable[[], torch.Tensor | None]],
+    *,
+    repeats: int = 7,
+    tolerance: float | Mapping[str, float] = 1e-4,
+    scale: float | None = None,
+) -> list[Row]:
+    """Run every subject in turn, ``repeats`` times after a warm-up; the first is the reference.
+
+    Parameters
+    ----------
+    subjects
+        Name → function. A function that returns a tensor is checked against the reference's
+        tensor; one that returns ``None`` (a limit, such as reading the data) is only timed.
+    tolerance
+        Largest relative difference of results that counts as agreement, for all or by subject.
+    scale
+        What differences are relative to; the norm of the reference's result by default.
+    """
+    reference, *_ = subjects
+    results = {name: run() for name, run in subjects.items()}  # also the warm-up
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(repeats):
+        for name, run in subjects.items():
+            gc.collect()
+            start = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - start)
+    rows = []
+    for name, taken in times.items():
+        difference = relative_difference(results[name], results[reference], scale)
+        allowed = tolerance if isinstance(tolerance, float) else tolerance.get(name, 1e-4)
+        agrees = difference is None or difference <= allowed
+        ratios = [mine / base for mine, base in zip(taken, times[reference], strict=True)]
+        rows.append(
+            Row(
+                suite,
+                case,
+                name,
+                reference,
+                statistics.median(taken),
+                min(taken),
+                max(taken),
+                statistics.median(ratios) if agrees else None,
+                difference,
+            )
+        )
+    return rows
+
+
+def relative_difference(
+    result: torch.Tensor | None, reference: torch.Tensor | None, scale: float | None = None
+) -> float | None:
+    """Return ‖result − reference‖ / scale, or ``None`` where one of them is no tensor."""
+    if result is None or reference is None:
+        return None
+    gap = float((result.double() - reference.double()).norm())
+    return gap / (scale or float(reference.double().norm()) or 1.0)
+
+
+def peak_memory(run: Callable[[], object]) -> float | None:
+    """Return the most memory, in MB, that a call holds beyond what was held before it.
+
+    Reads the kernel's own account (Linux); ``None`` elsewhere.
+    """
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not status.exists():
+        return None
+    run()  # caches and compiled kernels are not the call's
+    gc.collect()
+    reset.write_text("5")  # resets the high-water mark to the present size
+    before = _kilobytes(status, "VmRSS")
+    kept = run()
+    peak = _kilobytes(status, "VmHWM")
+    del kept
+    return (peak - before) / 1000
+
+
+def _kilobytes(status: Path, key: str) -> int:
+    for line in status.read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1])
+    raise RuntimeError(f"{status} has no {key}")

@@ -1,0 +1,198 @@
+"""Train all clients of a round in one batch: ``torch.func.vmap`` over their local steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import Tensor
+from torch.func import vmap
+
+from byzflower.clients.algorithms import Algorithm, Batch, Objective, State, Step
+from byzflower.clients.app import TrainingApp, received_model, server_round_of
+from byzflower.clients.node import Node, Work
+from byzflower.simulations.engines.inprocess import InProcessGrid
+from byzflower.strategies.arrays import to_record
+from byzflower.updates import stacked_view
+
+__all__ = ["BatchedGrid"]
+
+_log = logging.getLogger(__name__)
+_BUDGET = 2 << 30
+
+
+class _Client(NamedTuple):
+    """One client's part of the round: its message, its node and what its step works on."""
+
+    message: Message
+    context: Context
+    node: Node
+    work: Work
+
+
+class BatchedGrid(InProcessGrid):
+    """In-process grid that trains many clients of :func:`byzflower.clients.make_client_app` at once.
+
+    Clients whose batches have one shape are stacked and take their local step together, on the
+    CPU or a GPU; their states and updates stay stacked on the device, and each reply holds views
+    of the result, so nothing is serialised or copied to the host. Clients with other batch sizes
+    form groups of their own. Apps not made by ``make_client_app``, or wrapped in mods, run one
+    after another, as on :class:`InProcessGrid`; so do evaluation and queries, and a group whose
+    joint step raises, so that only the client at fault answers with an error.
+
+    Parameters
+    ----------
+    client_app, num_nodes, run_config
+        As for :class:`InProcessGrid`.
+    memory_budget : int
+        Most bytes that one group's batches, activations, gradients and states may take
+        (estimated); larger groups are split.
+    """
+
+    def __init__(
+        self,
+        client_app: ClientApp | Callable[[Message, Context], Message],
+        num_nodes: int,
+        *,
+        run_config: Mapping[str, Any] | None = None,
+        memory_budget: int = _BUDGET,
+    ) -> None:
+        super().__init__(client_app, num_nodes, run_config=run_config)
+        self._budget = memory_budget
+        self._sizes: dict[tuple[object, ...], int] = {}
+        self._app = client_app if isinstance(client_app, TrainingApp) else None
+        if self._app is None or self._app.mods:
+            found = "wrapped in mods" if self._app else "not made by make_client_app"
+            _log.info("the ClientApp is %s: its clients run one after another", found)
+            self._app = None
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Execute the messages; train messages that share one content are executed together."""
+        messages = list(messages)
+        rounds: dict[int, list[Message]] = {}
+        for message in messages:
+            known = message.metadata.dst_node_id in self.contexts
+            if self._app and known and message.metadata.message_type == "train":
+                rounds.setdefault(id(message.content), []).append(message)
+        done: dict[int, RecordDict] = {}
+        for together in rounds.values():
+            done.update(self._train(together))
+        for message in messages:
+            if id(message) in done:
+                self.deposit(message, done[id(message)])
+        rest = [message for message in messages if id(message) not in done]
+        super().push_messages(rest)
+        return [message.metadata.message_id for message in messages]
+
+    def _train(self, messages: Sequence[Message]) -> dict[int, RecordDict]:
+        """Return replies' contents by the identity of their messages; clients that fail are left out."""
+        assert self._app is not None
+        content = messages[0].content
+        try:
+            server_round = server_round_of(content)
+            first = self._app.nodes.of(self.contexts[messages[0].metadata.dst_node_id])
+            model = received_model(content, first)
+        except Exception:  # one by one, so that each client answers with its own error
+            return {}
+        params, buffers = first.objective.split(model)
+        groups: dict[tuple[object, ...], list[_Client]] = {}
+        for message in messages:
+            context = self.contexts[message.metadata.dst_node_id]
+            try:
+                node = self._app.nodes.of(context)
+                work = node.prepare(params, buffers, server_round, context)
+            except Exception:
+                continue
+            key = (id(node.task.objective), str(node.task.device), *_shapes(work))
+            groups.setdefault(key, []).append(_Client(message, context, node, work))
+        replies: dict[int, RecordDict] = {}
+        for key, group in groups.items():
+            size = self._group_size(key, group[0], params, buffers)
+            for start in range(0, len(group), size):
+                part = group[start : start + size]
+                try:
+                    replies.update(_step_together(self._app.nodes.algorithm, part, model))
+                except Exception:
+                    _log.info("a joint step of %d clients raised; one by one", len(part))
+        return replies
+
+    def _group_size(
+        self,
+        key: tuple[object, ...],
+        client: _Client,
+        params: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+    ) -> int:
+        """Return how many clients fit the memory budget, from one client's own step."""
+        if key not in self._sizes:
+            cost = _activation_bytes(client, params, buffers)
+            held = [*params.values()] * 3 + [*client.work.state.values()] * 2
+            held += [client.work.batch.x, client.work.batch.y]
+            cost += sum(t.numel() * t.element_size() for t in held)
+            self._sizes[key] = max(1, self._budget // cost)
+        return self._sizes[key]
+
+
+def _shapes(work: Work) -> tuple[object, ...]:
+    return (
+        *(tensor.shape for tensor in work.batch),
+        *(tensor.shape for tensor in work.state.values()),
+    )
+
+
+def _activation_bytes(
+    client: _Client, params: dict[str, Tensor], buffers: dict[str, Tensor]
+) -> int:
+    """Return the bytes that one client's backward pass keeps, by letting it run once."""
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    batch = client.work.batch
+    steps = client.node.algorithm.batch_shape(1)[:-1]
+    if steps:  # a local step at a time holds activations
+        batch = Batch(batch.x[0], batch.y[0], batch.key)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        client.node.objective.gradient(params, buffers, batch)
+    return 2 * kept  # the backward pass makes a gradient for what it reads
+
+
+def _step_together(
+    algorithm: Algorithm, group: Sequence[_Client], model: dict[str, Tensor]
+) -> dict[int, RecordDict]:
+    objective: Objective = group[0].node.task.objective
+    params, buffers = objective.split(model)
+    batch = Batch(*(_stack(parts) for parts in zip(*(c.work.batch for c in group), strict=True)))
+    state = {name: _stack([c.work.state[name] for c in group]) for name in group[0].work.state}
+
+    def step(batch: Batch, state: State) -> Step:
+        return algorithm.local_step(objective, params, buffers, batch, state)
+
+    result = vmap(step, randomness="different")(batch, state)
+    losses = {name: value.tolist() for name, value in result.metrics.items()}
+    replies = {}
+    for i, client in enumerate(group):
+        client.node.finish(client.work, {n: t[i] for n, t in result.state.items()}, client.context)
+        arrays = {
+            name: (result.update if name in params else result.buffers)[name][i] for name in model
+        }
+        metrics = {name: values[i] for name, values in losses.items()}
+        content = RecordDict(
+            {"metrics": MetricRecord({"num-examples": client.node.task.num_examples, **metrics})}
+        )
+        content["arrays"] = to_record(arrays)
+        replies[id(client.message)] = content
+    return replies
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """Stack, for free where the parts are the rows of one tensor: last round's stacked state."""
+    view = stacked_view(parts)
+    return torch.stack(tuple(parts)) if view is None else view
