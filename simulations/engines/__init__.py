@@ -1,0 +1,9 @@
+"""Engines: the same ServerApp and ClientApp in this process or on Flower's Ray simulation."""
+
+from __future__ import annotations
+
+from byzflower.simulations.engines.inprocess import InProcessGrid, run_in_process
+from byzflower.simulations.engines.nodes import partition_ids
+from byzflower.simulations.engines.ray import RayEngineError, run_on_ray
+
+__all__ = ["InProcessGrid", "RayEngineError", "partition_ids", "run_in_process", "run_on_ray"]

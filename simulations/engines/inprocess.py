@@ -1,0 +1,219 @@
+"""Run any ClientApp for n nodes in this process, one node after another."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from byzflower.simulations.engines.execution import Client, FailureLog, execute
+from byzflower.simulations.engines.internals import (
+    NODE_UNAVAILABLE,
+    Stamp,
+    assume_identity,
+    duplicate,
+    empty_run,
+)
+from byzflower.simulations.engines.isolation import Broadcast, detached
+from byzflower.simulations.engines.server import Server, call_server
+
+__all__ = ["InProcessGrid", "run_in_process"]
+
+T = TypeVar("T")
+
+
+class InProcessGrid(Grid):
+    """Grid whose nodes run in this process: no Ray, no serialisation, no waiting.
+
+    Nodes have the ids 1 … n in partition order and the configuration
+    ``{"partition-id": i, "num-partitions": n}``; each keeps its own `Context` for the life of the
+    grid. A message is executed when it is sent, so timeouts never strike. Replies come in the
+    order of the node ids. A client that raises makes an error reply, as it does on Flower's own
+    engines; `KeyboardInterrupt` and other non-`Exception`s end the run. Clients get tensors of
+    their own and may modify them; the tensors of a reply are shared with the server, as
+    `byzflower.strategies.arrays.SharedArray` says.
+
+    Parameters
+    ----------
+    client_app : ClientApp or callable
+        App that every node runs, or a plain function ``(message, context) -> reply``.
+    num_nodes : int
+        Number of nodes n ≥ 1.
+    run_config : Mapping[str, object], optional
+        Configuration the clients see as ``context.run_config``.
+
+    Raises
+    ------
+    ValueError
+        If `num_nodes` < 1.
+
+    Examples
+    --------
+    >>> from flwr.app import MetricRecord
+    >>> from byzflower.simulations.engines import partition_ids
+    >>> def client(message, context):
+    ...     metrics = MetricRecord({"partition-id": context.node_config["partition-id"]})
+    ...     return Message(RecordDict({"metrics": metrics}), reply_to=message)
+    >>> partition_ids(InProcessGrid(client, 3))
+    {1: 0, 2: 1, 3: 2}
+    """
+
+    def __init__(
+        self,
+        client_app: Client,
+        num_nodes: int,
+        *,
+        run_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        if num_nodes < 1:
+            raise ValueError(f"`num_nodes` must be ≥ 1; found {num_nodes}")
+        # Clients tell runs apart by it, and forget what they kept of another.
+        self.run_id = secrets.randbits(62)
+        assume_identity(self.run_id)
+        self._client_app = client_app
+        self._stamp = Stamp(self.run_id)
+        self._run: Any = None
+        self._contexts = {
+            i + 1: Context(
+                self.run_id,
+                i + 1,
+                {"partition-id": i, "num-partitions": num_nodes},
+                RecordDict(),
+                dict(run_config or {}),
+            )
+            for i in range(num_nodes)
+        }
+        self._replies: dict[str, Message] = {}
+        self._failures = FailureLog()
+
+    @property
+    def contexts(self) -> Mapping[int, Context]:
+        """Each node's context, by node id."""
+        return self._contexts
+
+    def set_run(self, run: Any) -> None:
+        """Set Flower's description of the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Any:
+        """Flower's description of the run."""
+        return empty_run(self.run_id) if self._run is None else self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Return a message from the server to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> list[int]:
+        """Return 1 … n."""
+        return list(self._contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Execute the messages; their replies wait to be pulled."""
+        messages = list(messages)
+        # A strategy's messages share their content: the list keeps it alive, so ids stay unique.
+        shared = {id(message.content): message.content for message in messages}
+        broadcasts = {key: Broadcast(content) for key, content in shared.items()}
+        for message in messages:
+            self._stamp.mark(message)
+            self._store(message, self._execute(message, broadcasts[id(message.content)]))
+        return [message.metadata.message_id for message in messages]
+
+    def deposit(self, message: Message, content: RecordDict) -> None:
+        """Take a message as executed with this reply: for engines that compute replies jointly."""
+        self._stamp.mark(message)
+        self._store(message, Message(content, reply_to=message))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies to these messages that have not been pulled yet."""
+        wanted = list(message_ids)
+        replies = [self._replies.pop(key) for key in wanted if key in self._replies]
+        return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Execute the messages and return their replies in the order of the node ids."""
+        return self.pull_messages(self.push_messages(messages))
+
+    def _store(self, message: Message, reply: Message) -> None:
+        self._stamp.mark(reply)
+        self._replies[message.metadata.message_id] = reply
+
+    def _execute(self, message: Message, broadcast: Broadcast) -> Message:
+        node = message.metadata.dst_node_id
+        if node not in self._contexts:
+            known = f"1 … {len(self._contexts)}"
+            error = Error(NODE_UNAVAILABLE, f"no node {node}: the nodes are {known}")
+            return Message(error, reply_to=message)
+        received = duplicate(message, broadcast.copy())
+        reply = execute(self._client_app, received, self._contexts[node])
+        # Bound to the message that was sent, whatever the client did to the metadata.
+        if reply.has_error():
+            bound = Message(reply.error, reply_to=message)
+            self._failures.note(bound)
+            return bound
+        return Message(detached(reply.content), reply_to=message)
+
+
+@overload
+def run_in_process(
+    server: ServerApp,
+    client_app: Client,
+    num_nodes: int,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+) -> Context: ...
+@overload
+def run_in_process(
+    server: Callable[[Grid, Context], T],
+    client_app: Client,
+    num_nodes: int,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+) -> T: ...
+def run_in_process(
+    server: Server,
+    client_app: Client,
+    num_nodes: int,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+) -> Any:
+    """Run a server app and a client app to their end in this process.
+
+    Parameters
+    ----------
+    server : ServerApp or callable
+        Flower's `ServerApp`, or a plain function ``(grid, context) -> anything``.
+    client_app : ClientApp
+        App that every node runs.
+    num_nodes : int
+        Number of nodes n ≥ 1.
+    run_config : Mapping[str, object], optional
+        Configuration that server and clients see as ``context.run_config``.
+
+    Returns
+    -------
+    Any
+        What the function returned; for a `ServerApp`, the server's context, whose ``state`` holds
+        what the app stored there. Whatever the server raises, and Ctrl-C, comes through.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> run_in_process(lambda grid, context: sorted(grid.get_node_ids()), ClientApp(), 3)
+    [1, 2, 3]
+    """
+    grid = InProcessGrid(client_app, num_nodes, run_config=run_config)
+    context = Context(grid.run_id, 0, {}, RecordDict(), dict(run_config or {}))
+    return call_server(server, grid, context)

@@ -1,0 +1,163 @@
+"""A grid whose nodes are numbered 1 … n in partition order, over one with random node ids."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from byzflower.simulations.engines.execution import FailureLog
+from byzflower.simulations.engines.internals import (
+    ENGINE_FAILURES,
+    adopt_id,
+    duplicate,
+    relabel_source,
+)
+from byzflower.simulations.engines.nodes import partition_ids
+
+__all__ = ["NumberedGrid", "SimulationStoppedError", "WorkerError"]
+
+
+class SimulationStoppedError(RuntimeError):
+    """The engine under a server app has ended, so no reply will ever come."""
+
+
+class WorkerError(RuntimeError):
+    """A client's process died or could not load the client: the engine failed, not the client."""
+
+
+class NumberedGrid(Grid):
+    """Number the nodes of another grid as the in-process engine does.
+
+    Flower's simulation draws node ids at random. With the same ids on every engine, whatever a
+    server derives from them (the nodes it samples, the order of the replies, the record of each
+    node's conduct) is the same too. Waiting ends with an error as soon as the engine has stopped.
+
+    Parameters
+    ----------
+    inner : Grid
+        Connection to the nodes.
+    num_nodes : int
+        Number of nodes to wait for.
+    stopped : threading.Event
+        Set when the engine has ended.
+    query : str
+        Type of the message that asks a node for its partition-id.
+    registration_timeout : float
+        Seconds within which all nodes must be registered.
+    pull_interval : float
+        Seconds between two looks for replies.
+
+    Raises
+    ------
+    TimeoutError
+        If fewer than `num_nodes` nodes are registered in time.
+    SimulationStoppedError
+        If the engine ends meanwhile.
+    WorkerError
+        If a client's process dies or cannot load the client. What a client itself raises makes an
+        error reply.
+    """
+
+    def __init__(
+        self,
+        inner: Grid,
+        num_nodes: int,
+        stopped: threading.Event,
+        *,
+        query: str = "query",
+        registration_timeout: float = 120.0,
+        pull_interval: float = 0.01,
+    ) -> None:
+        self._inner = inner
+        self._stopped = stopped
+        self._pull_interval = pull_interval
+        self._failures = FailureLog()
+        self._numbers: dict[int, int] = {}
+        self._nodes: dict[int, int] = {}
+        self._await_registration(num_nodes, time.monotonic() + registration_timeout)
+        partitions = partition_ids(self, message_type=query, timeout=None)
+        self._numbers = {node: partition + 1 for node, partition in partitions.items()}
+        self._nodes = {number: node for node, number in self._numbers.items()}
+
+    def set_run(self, run: Any) -> None:
+        """Set Flower's description of the run."""
+        self._inner.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        """Flower's description of the run."""
+        return self._inner.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Return a message from the server to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> list[int]:
+        """Return 1 … n."""
+        return sorted(self._nodes or self._inner.get_node_ids())
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages to nodes; return the messages' ids."""
+        sent = []
+        for message in messages:
+            number = message.metadata.dst_node_id
+            # Unknown numbers go through unchanged: Flower answers for nodes it does not know.
+            twin = duplicate(message, message.content)
+            twin.metadata.dst_node_id = self._nodes.get(number, number)
+            sent.extend(self._inner.push_messages([twin]))
+            adopt_id(message, twin)
+        return sent
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies that have come in, in the order of the node ids."""
+        replies = list(self._inner.pull_messages(message_ids))
+        for reply in replies:
+            if reply.has_error() and reply.error.code in ENGINE_FAILURES:
+                raise WorkerError(f"a client's process failed: {reply.error.reason}")
+            node = reply.metadata.src_node_id
+            relabel_source(reply, self._numbers.get(node, node))
+            self._failures.note(reply)
+        return _in_order(replies)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Send messages and wait for their replies, returned in the order of the node ids."""
+        waiting = set(self.push_messages(messages))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        replies: list[Message] = []
+        while waiting and (deadline is None or time.monotonic() < deadline):
+            self._check_running()
+            new = self.pull_messages(waiting)
+            waiting.difference_update(reply.metadata.reply_to_message_id for reply in new)
+            replies.extend(new)
+            if waiting:
+                self._stopped.wait(self._pull_interval)
+        return _in_order(replies)
+
+    def _await_registration(self, num_nodes: int, deadline: float) -> None:
+        while (found := len(list(self._inner.get_node_ids()))) < num_nodes:
+            self._check_running()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"only {found} of {num_nodes} nodes are registered")
+            self._stopped.wait(self._pull_interval)
+
+    def _check_running(self) -> None:
+        if self._stopped.is_set():
+            raise SimulationStoppedError("the simulation under the server app has ended")
+
+
+def _in_order(replies: list[Message]) -> list[Message]:
+    return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
