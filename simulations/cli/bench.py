@@ -1,0 +1,85 @@
+"""``byzflower bench``: measure, on this machine, what the documentation claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from byzflower.simulations.bench.measure import Row
+
+__all__ = ["Suite", "command"]
+
+
+class Suite(str, Enum):
+    """What to measure."""
+
+    rules = "rules"
+    engines = "engines"
+    end_to_end = "end-to-end"
+
+
+def command(
+    suite: Annotated[Suite, typer.Argument(help="rules, engines or end-to-end")],
+    *,
+    repeats: Annotated[int, typer.Option(min=1, help="counted repetitions")] = 5,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    ray: Annotated[bool, typer.Option(help="include Flower's Ray simulation")] = True,
+    out: Annotated[Path, typer.Option(help="folder for results.jsonl")] = Path("runs/bench"),
+) -> None:
+    """Measure medians and ratios against installed peers and against the limits.
+
+    Subjects run in turn, and a ratio is the median over repetitions of the pairwise ratios; where
+    results disagree no ratio is printed. Install ByzFL (the `bench` extra) to compare with it.
+    """
+    from byzflower.simulations.results import ResultsFile
+
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    with ResultsFile(out) as results:
+        for rows in _suite(suite, repeats, device, ray):
+            show(rows)
+            for row in rows:
+                results.write("bench", suite.value, **dataclasses.asdict(row))
+
+
+def _suite(suite: Suite, repeats: int, device: str, ray: bool) -> Iterable[list[Row]]:
+    from byzflower.simulations.bench import rules, training
+
+    if suite is Suite.rules:
+        yield from rules.bench_rules(device=device, repeats=repeats)
+        return
+    engines = ["batched", "inprocess", *(["ray"] if ray else [])]
+    repeats = min(repeats, 3)
+    experiments = [
+        dataclasses.replace(training.DIGITS, device=device),
+        dataclasses.replace(training.ARC_MNIST(), device=device),
+    ]
+    if suite is Suite.engines:
+        for experiment in experiments:
+            yield from training.bench_engines(experiment, engines, repeats=repeats)
+        yield from training.bench_growth(repeats=repeats)
+        return
+    for attack in ("foe(tau=10)", "foe(tau='adaptive')"):
+        experiment = dataclasses.replace(training.ARC_MNIST(attack), device=device)
+        yield from training.bench_end_to_end(experiment, repeats=repeats)
+
+
+def show(rows: list[Row]) -> None:
+    """Print one case as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{rows[0].suite}: {rows[0].case}", title_justify="left")
+    for heading in ("subject", "median", "min", "max", f"× {rows[0].reference}"):
+        table.add_column(heading, justify="left" if heading == "subject" else "right")
+    for row in rows:
+        ratio = "results disagree" if row.ratio is None else f"{row.ratio:.2f}"
+        times = (f"{1e3 * t:.2f} ms" for t in (row.seconds, row.fastest, row.slowest))
+        table.add_row(row.subject, *times, ratio)
+    Console().print(table)
