@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from byzflower.simulations.errors import ExperimentError, unknown
 
@@ -53,10 +53,11 @@ class Experiment:
     model: str = _option("mlp", "Data", "softmax, mlp, tanh_mlp, cnn")
     n: int = _option(13, "Threat", "number of clients, colluders included")
     f: int = _option(3, "Threat", "number of colluders, known to the rule")
-    attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none to stay honest")
+    attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none: all n are honest")
     rule: str = _option("arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >")
     learning_rate: float = _option(0.5, "Server", "the server's step size γ")
     decay: str = _option("", "Server", "later step sizes: round:rate, e.g. 1500:0.00082")
+    server_momentum: float = _option(0.0, "Server", "momentum coefficient of the server's steps")
     rounds: int = _option(200, "Server", "number of rounds")
     client: str = _option("momentum", "Clients", "gradient, momentum, saga, local_sgd")
     beta: float = _option(0.9, "Clients", "momentum coefficient β")
@@ -78,8 +79,8 @@ class Experiment:
 
     @property
     def honest(self) -> int:
-        """Number of honest clients, n − f."""
-        return self.n - self.f
+        """Number of honest clients: n − f, or n without an attack."""
+        return self.n if self.attack == "none" else self.n - self.f
 
     @property
     def partitions(self) -> int:
@@ -87,17 +88,9 @@ class Experiment:
         return self.n if self.byzantine_data == "own" else self.honest
 
     @property
-    def payload(self) -> str:
+    def payload(self) -> Literal["gradient", "model"]:
         """What clients return: ``"gradient"`` or ``"model"``."""
         return "model" if self.client == "local_sgd" else "gradient"
-
-    def rate(self, server_round: int) -> float:
-        """Return γ_t of round t = 1, 2, …: a decay ``"1500:0.1"`` holds from round 1501 on."""
-        current = self.learning_rate
-        for after, rate in parse_decay(self.decay):
-            if server_round > after:
-                current = rate
-        return current
 
     def config(self) -> dict[str, object]:
         """Return every option, as written to the config record of the results."""
@@ -134,7 +127,8 @@ class Experiment:
         for name in positive:
             self._need(name, "a number > 0", lambda v: v is None or 0 < v < math.inf)
         self._need("l2", "a number ≥ 0", lambda v: 0 <= v < math.inf)
-        self._need("beta", "0 ≤ beta < 1", lambda v: 0 <= v < 1)
+        for name in ("beta", "server_momentum"):
+            self._need(name, f"0 ≤ {name} < 1", lambda v: 0 <= v < 1)
         self._need("seed", "an integer from 0 to 2³¹−1", lambda v: 0 <= v < 2**31)
         self._need("f", f"0 ≤ f < n = {self.n}", lambda v: 0 <= v < self.n)
 
@@ -156,6 +150,12 @@ class Experiment:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
+        if self.clip is not None and self.client not in ("gradient", "momentum"):
+            raise ExperimentError(f"`clip` needs client gradient or momentum; found {self.client}")
+        if self.server_momentum and self.payload == "model":
+            raise ExperimentError(
+                f"`server_momentum` needs a client that sends gradients; found {self.client}"
+            )
         _check_device(self.device)
 
     def _check_specs(self) -> None:

@@ -33,9 +33,10 @@ def command(
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
     what is done.
     """
-    from byzflower.simulations.cli.recording import record
-
     chosen = experiments(config, options, DEFAULT_RULES)
+
+    from byzflower.simulations.cli.screen import record
+
     if not verbose:
         logging.getLogger("flwr").setLevel(logging.WARNING)
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")

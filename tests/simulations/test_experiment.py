@@ -19,6 +19,7 @@ def test_the_defaults_are_the_digits_experiment():
     )
     assert (experiment.honest, experiment.partitions, experiment.payload) == (10, 10, "gradient")
     assert Experiment(byzantine_data="own").partitions == 13
+    assert Experiment(attack="none").partitions == 13
     assert Experiment(client="local_sgd").payload == "model"
 
 
@@ -38,6 +39,15 @@ def test_specs_are_brought_to_one_spelling():
         ({"f": -1}, "`f` needs 0 ≤ f < n = 13; found -1"),
         ({"f": 13}, "`f` needs 0 ≤ f < n = 13; found 13"),
         ({"beta": 1.0}, "`beta` needs 0 ≤ beta < 1; found 1.0"),
+        ({"server_momentum": 1.0}, "`server_momentum` needs 0 ≤ server_momentum < 1; found 1.0"),
+        (
+            {"client": "saga", "clip": 1.0},
+            "`clip` needs client gradient or momentum; found saga",
+        ),
+        (
+            {"client": "local_sgd", "server_momentum": 0.9},
+            "`server_momentum` needs a client that sends gradients; found local_sgd",
+        ),
         ({"clip": 0}, "`clip` needs a number > 0; found 0.0"),
         ({"l2": float("nan")}, "`l2` needs a number ≥ 0; found nan"),
         ({"learning_rate": float("inf")}, "`learning_rate` needs a number > 0; found inf"),
@@ -109,8 +119,6 @@ def test_a_missing_toml_file_is_named(tmp_path):
         Experiment.from_toml(tmp_path / "no.toml")
 
 
-def test_the_rate_follows_the_decay():
-    experiment = Experiment(learning_rate=0.05, decay="1500:0.00082, 1800:0.0001")
-    rates = [experiment.rate(t) for t in (1, 1500, 1501, 1800, 1801)]
-    assert rates == [0.05, 0.05, 0.00082, 0.00082, 0.0001]
+def test_the_decay_is_read_in_order():
+    assert parse_decay("1500:0.00082, 1800:0.0001") == [(1500, 0.00082), (1800, 0.0001)]
     assert parse_decay("") == []

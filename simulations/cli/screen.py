@@ -11,8 +11,9 @@ from rich.table import Table
 
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
+from byzflower.simulations.recording import record_run
 from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
-from byzflower.simulations.runner import Round, record_run
+from byzflower.simulations.runner import Round
 
 __all__ = ["record"]
 

@@ -1,0 +1,208 @@
+"""Carry out an experiment: one server, one ClientApp, any engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg
+from torch.nn.functional import cross_entropy
+
+from byzflower.clients.adversary import Adversary
+from byzflower.clients.algorithms import Params
+from byzflower.clients.app import make_client_app
+from byzflower.simulations.engines import run_in_process
+from byzflower.simulations.experiment import Experiment, parse_decay
+from byzflower.simulations.tasks import (
+    TaskLoader,
+    make_algorithm,
+    open_dataset,
+    open_objective,
+    split_rows,
+)
+from byzflower.strategies import Robust, ServerSGD, StepSchedule
+from byzflower.strategies.arrays import to_record, to_tensor
+
+__all__ = ["Round", "run_experiment"]
+
+_TEST_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is known after a round; round 0 is the initial model.
+
+    Attributes
+    ----------
+    accuracy, loss : float
+        On the test set; the loss of a broken model may be inf or NaN.
+    model : dict of str to Tensor
+        The global model's ``state_dict``; shared, not to be modified.
+    notes : dict
+        What the clients and the strategy report: ``train_loss``, rejected replies, the clipping
+        threshold, the rule drawn.
+    """
+
+    round: int
+    accuracy: float
+    loss: float
+    model: Params
+    notes: dict[str, object] = field(default_factory=dict)
+
+
+def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) -> Params:
+    """Run an experiment to its end and return the final model.
+
+    Parameters
+    ----------
+    experiment
+        What to run.
+    on_round
+        Called after round 0, every ``evaluate_every`` rounds and the last one. What it raises ends
+        the run and comes through, as does Ctrl-C.
+
+    Raises
+    ------
+    ExperimentError
+        If data, model and partition do not fit together.
+    TooManySkippedRounds
+        If the strategy gave up, for instance because the model is no longer finite.
+
+    Examples
+    --------
+    >>> accuracies = []
+    >>> experiment = Experiment(rule="median", attack="none", rounds=20, evaluate_every=20)
+    >>> model = run_experiment(experiment, lambda done: accuracies.append(done.accuracy))
+    >>> len(accuracies), accuracies[-1] > 0.5
+    (2, True)
+    """
+    shares = split_rows(experiment)
+    strategy = _Watched(experiment)
+
+    def serve(grid: Grid, context: Context) -> Params:
+        return _serve(experiment, strategy, grid, on_round)
+
+    with TemporaryDirectory(prefix="byzflower-") as folder:
+        # One process keeps client state in memory; several share it through a folder.
+        state_dir = None if experiment.engine == "inprocess" else Path(folder)
+        loader = TaskLoader(experiment, shares, state_dir)
+        app = make_client_app(loader, make_algorithm(experiment))
+        return _ENGINES[experiment.engine](serve, app, experiment)
+
+
+def _serve(
+    experiment: Experiment,
+    strategy: _Watched,
+    grid: Grid,
+    on_round: Callable[[Round], None],
+) -> Params:
+    if experiment.attack != "none":
+        grid = Adversary(
+            grid,
+            experiment.attack,
+            nodes=range(experiment.honest + 1, experiment.n + 1),
+            rule=strategy.rule,
+            payload=strategy.payload,
+            seed=experiment.seed,
+        )
+    model = open_objective(experiment).initial()
+
+    def evaluate(server_round: int, arrays: ArrayRecord) -> None:
+        nonlocal model
+        model = {key: to_tensor(array) for key, array in arrays.items()}
+        last = server_round == experiment.rounds
+        if server_round % experiment.evaluate_every == 0 or last:
+            accuracy, loss = _test(experiment, model)
+            on_round(Round(server_round, accuracy, loss, model, strategy.notes()))
+
+    strategy.start(
+        grid, to_record(model), num_rounds=experiment.rounds, timeout=None, evaluate_fn=evaluate
+    )
+    return model
+
+
+class _Watched(Robust):
+    """The experiment's strategy, which also keeps each round's metrics at hand."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        sampling: Any = {
+            "fraction_evaluate": 0.0,
+            "min_train_nodes": experiment.n,
+            "min_available_nodes": experiment.n,
+        }
+        schedule = StepSchedule(experiment.learning_rate, parse_decay(experiment.decay))
+        super().__init__(
+            ServerSGD(schedule, momentum=experiment.server_momentum, **sampling)
+            if experiment.payload == "gradient"
+            else FedAvg(**sampling),
+            experiment.rule,
+            experiment.f,
+            experiment.payload,
+            seed=experiment.seed,
+        )
+        self._metrics: MetricRecord | None = None
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Aggregate as ever, and remember the metrics."""
+        arrays, self._metrics = super().aggregate_train(server_round, replies)
+        return arrays, self._metrics
+
+    def notes(self) -> dict[str, object]:
+        """Return what the last round is worth telling."""
+        if not self.history:
+            return {}
+        record = self.history[-1]
+        metrics = self._metrics or {}
+        notes: dict[str, object] = {
+            "train_loss": metrics.get("train_loss"),
+            "rejected": len(record.rejections),
+        }
+        for step in record.steps:
+            notes |= {key: step.note[key] for key in ("threshold", "drawn") if key in step.note}
+        if record.skipped:
+            notes["skipped"] = record.skipped
+        return notes
+
+
+@torch.no_grad()
+def _test(experiment: Experiment, model: Params) -> tuple[float, float]:
+    """Return accuracy and mean cross-entropy on the test set."""
+    data, objective = open_dataset(experiment), open_objective(experiment)
+    params, buffers = objective.split({k: v.to(experiment.device) for k, v in model.items()})
+    correct, loss = torch.zeros((), device=experiment.device), 0.0
+    for x, y in zip(data.x_test.split(_TEST_BATCH), data.y_test.split(_TEST_BATCH), strict=True):
+        logits = objective.outputs(params, buffers, x)
+        loss += float(cross_entropy(logits, y, reduction="sum"))
+        correct += (logits.argmax(1) == y).sum()
+    return float(correct) / len(data.y_test), loss / len(data.y_test)
+
+
+Serve = Callable[[Grid, Context], Params]
+
+
+def _in_process(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
+    return run_in_process(serve, app, experiment.n)
+
+
+def _on_ray(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
+    from byzflower.simulations.engines.ray import run_on_ray  # noqa: PLC0415  # imports Ray
+
+    # As many clients as there are CPUs run at a time; they divide a GPU evenly.
+    share = 1 / (os.cpu_count() or 1) if experiment.device.startswith("cuda") else 0.0
+    return run_on_ray(serve, app, experiment.n, num_gpus=share)
+
+
+_ENGINES: dict[str, Callable[[Serve, ClientApp, Experiment], Params]] = {
+    "inprocess": _in_process,
+    "ray": _on_ray,
+}

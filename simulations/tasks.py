@@ -1,0 +1,116 @@
+"""What each client of an experiment gets: its share of the data, the objective, the algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context
+
+import byzflower as bf
+from byzflower.attack import flip_labels
+from byzflower.clients.algorithms import Algorithm, Gradient, LocalSGD, Momentum, Objective, Saga
+from byzflower.clients.task import ClientTask
+from byzflower.simulations.datasets import Dataset, load_dataset
+from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.models import build_model
+from byzflower.simulations.partitions import Rows, parse_partition
+
+__all__ = ["TaskLoader", "make_algorithm", "open_dataset", "open_objective", "split_rows"]
+
+
+class TaskLoader:
+    """Gives a node its task; picklable, so that every process of an engine loads its own data.
+
+    Colluders are the partitions n − f … n − 1. Where they hold no data of their own, colluder
+    j reads the honest share j mod (n − f): only an attack in the data ever trains on it.
+
+    Parameters
+    ----------
+    experiment
+        The experiment.
+    shares
+        Row numbers, as :func:`split_rows` returns them.
+    state_dir
+        Folder for large client state, for engines with several processes.
+    """
+
+    def __init__(
+        self, experiment: Experiment, shares: Sequence[Rows], state_dir: Path | None = None
+    ) -> None:
+        self.experiment = experiment
+        self.shares = shares
+        self.state_dir = state_dir
+
+    def __call__(self, context: Context) -> ClientTask:
+        """Return the task of the node whose ``node_config`` has the partition-id."""
+        return self.task(int(context.node_config["partition-id"]))
+
+    def task(self, partition_id: int) -> ClientTask:
+        """Return the task of one partition, its labels flipped where the attack says so."""
+        experiment = self.experiment
+        data = open_dataset(experiment)
+        rows = self.shares[partition_id % len(self.shares)]
+        task = ClientTask(
+            open_objective(experiment),
+            data.x_train[rows],
+            data.y_train[rows],
+            partition_id=partition_id,
+            batch_size=experiment.batch,
+            seed=experiment.seed,
+            device=experiment.device,
+            state_dir=self.state_dir,
+        )
+        if partition_id >= experiment.honest and _poisons_data(experiment):
+            return task.with_labels(lambda labels: flip_labels(labels, data.num_classes))
+        return task
+
+
+def split_rows(experiment: Experiment) -> list[Rows]:
+    """Divide the training rows among the clients that hold data."""
+    labels = open_dataset(experiment).y_train.cpu().numpy()
+    return parse_partition(experiment.partition).split(
+        labels, experiment.partitions, experiment.seed
+    )
+
+
+def make_algorithm(experiment: Experiment) -> Algorithm:
+    """Build what honest clients compute."""
+    if experiment.client == "gradient":
+        return Gradient(clip=experiment.clip)
+    if experiment.client == "momentum":
+        return Momentum(beta=experiment.beta, clip=experiment.clip)
+    if experiment.client == "saga":
+        if open_objective(experiment).mixes_examples:
+            raise ExperimentError(
+                "`client` saga needs a model without batch normalisation; "
+                f"found {experiment.model} on {experiment.dataset}"
+            )
+        return Saga()
+    return LocalSGD(experiment.local_steps, experiment.local_learning_rate)
+
+
+def open_dataset(experiment: Experiment) -> Dataset:
+    """Return the experiment's data on its device; read once a process."""
+    return _load(
+        experiment.dataset, experiment.data_dir, experiment.download, str(experiment.device)
+    )
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, data_dir: str | None, download: bool, device: str) -> Dataset:
+    return load_dataset(name, data_dir, download=download).to(device)
+
+
+@lru_cache(maxsize=2)
+def open_objective(experiment: Experiment) -> Objective:
+    """Return model, loss and penalty; one object for all clients of a process."""
+    data = open_dataset(experiment)
+    model = build_model(experiment.model, data.shape, data.num_classes, experiment.seed)
+    return Objective(model.to(experiment.device), l2=experiment.l2)
+
+
+def _poisons_data(experiment: Experiment) -> bool:
+    return experiment.attack != "none" and bf.parse_attack(experiment.attack).level == "data"
