@@ -1,0 +1,131 @@
+"""The adversary in one dimension d: structured starts, then climbs from the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+
+from byzflower.certify.ascent import ascend
+from byzflower.certify.catalogue import attacked
+from byzflower.certify.certificate import Witness, evaluate
+from byzflower.certify.ratio import Array, Mask, Ratios, best_subsets, ratios, subsets
+from byzflower.certify.starts import degenerate, displaced, structured
+from byzflower.steps import Aggregator
+
+__all__ = ["Search"]
+
+# Starts per ratio from which the search climbs.
+_CLIMBS = 4
+_Ratio = Literal["lam", "kappa"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """An input, and for each ratio the honest rows that make it largest."""
+
+    rows: Array
+    honest: dict[_Ratio, Mask]
+    found: dict[_Ratio, float]
+
+
+class Search:
+    """Worst inputs of ``rule`` among (n, d) arrays; ``run`` spends about ``evaluations`` calls.
+
+    ``carried`` are inputs of fewer dimensions that were bad there.
+
+    Attributes
+    ----------
+    worst : dict
+        Ratio ("lam", "kappa") to the witness with the largest one found.
+    random : bool
+        Whether the rule's output depends on the generator passed to it.
+    """
+
+    def __init__(
+        self,
+        rule: Aggregator,
+        n: int,
+        f: int,
+        d: int,
+        *,
+        seed: int,
+        evaluations: int,
+        carried: Sequence[Array] = (),
+    ) -> None:
+        self.rule, self.n, self.f, self.d, self.seed = rule, n, f, d, seed
+        self.evaluations = evaluations
+        self._carried = carried
+        self._rng = np.random.default_rng([seed, d])
+        self._choices = subsets(n, f)
+        origin = Witness(rule.spec, f, seed, np.zeros((n, d)), self._choices[0], Ratios(0.0, 0.0))
+        self.worst: dict[_Ratio, Witness] = {"lam": origin, "kappa": origin}
+        sample = self._rng.standard_normal((n, d))
+        value = evaluate(rule, sample, f, seed)
+        self.random = not np.array_equal(value, evaluate(rule, sample, f, seed + 1))
+        moved = evaluate(rule, sample + 3.0, f, seed) - 3.0
+        self._sees_norms = not np.allclose(moved, value, atol=1e-6)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether identical honest rows were found on which the rule errs."""
+        return self.worst["lam"].ratios.unbounded
+
+    def run(self) -> None:
+        """Spend the evaluations, or stop at the first unbounded input."""
+        for rows in degenerate(self.n, self.f, self.d):
+            self._try(rows)
+            if self.unbounded:
+                return
+        embedded = [np.pad(rows, ((0, 0), (0, self.d - rows.shape[1]))) for rows in self._carried]
+        starts = [self._try(rows) for rows in embedded]
+        starts += [self._try(rows) for rows in self._starts(self.evaluations // 2)]
+        kinds: tuple[_Ratio, ...] = ("lam", "kappa")
+        for kind in kinds:
+            starts.sort(key=lambda start: start.found[kind], reverse=True)  # noqa: B023
+            for start in starts[:_CLIMBS]:
+                self._climb(kind, start.rows, start.honest[kind])
+                if self.unbounded:
+                    return
+        for kind in kinds:
+            self._try(self.worst[kind].rows)
+
+    def _starts(self, most: int) -> Iterator[Array]:
+        """At most ``most`` starts, in a random order that no family dominates."""
+        plain = [
+            *structured(self.n, self.f, self.d, self._rng),
+            *attacked(self.n, self.f, self.d, self._rng, self.rule),
+        ]
+        everything = plain
+        if self._sees_norms:
+            everything = list(chain(plain, *(displaced(rows, self._rng) for rows in plain)))
+        order = self._rng.permutation(len(everything))[:most]
+        return (everything[i] for i in order)
+
+    def _try(self, rows: Array) -> _Start:
+        """Aggregate once; look for the worst honest rows."""
+        value = evaluate(self.rule, rows, self.f, self.seed)
+        by_lambda, by_kappa = best_subsets(rows, value, self._choices)
+        found = self._record(rows, by_lambda, value).lam
+        other = self._record(rows, by_kappa, value).kappa
+        return _Start(rows, {"lam": by_lambda, "kappa": by_kappa}, {"lam": found, "kappa": other})
+
+    def _climb(self, kind: _Ratio, rows: Array, honest: Mask) -> None:
+        def score(candidate: Array) -> float:
+            value = evaluate(self.rule, candidate, self.f, self.seed)
+            found = self._record(candidate, honest, value)
+            return found.lam if kind == "lam" else found.kappa
+
+        ascend(score, rows, honest, self._rng, self.evaluations // (4 * _CLIMBS))
+
+    def _record(self, rows: Array, honest: Mask, value: Array) -> Ratios:
+        found = ratios(rows, honest, value)
+        witness = Witness(self.rule.spec, self.f, self.seed, rows, honest, found)
+        if found.lam > self.worst["lam"].ratios.lam:
+            self.worst["lam"] = witness
+        if found.kappa > self.worst["kappa"].ratios.kappa:
+            self.worst["kappa"] = witness
+        return found

@@ -1,0 +1,136 @@
+"""Inputs on which proofs and attacks live: clusters, simplices, opposed coordinates, far rows.
+
+Each start is an (n, d) array; which n−f of its rows are called honest is decided afterwards, for
+the worst. The first n−f rows are built as the honest ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from byzflower.certify.ratio import Array
+
+__all__ = ["degenerate", "displaced", "structured"]
+
+# Distances of the faulty rows, in diameters of the honest ones.
+_REACH = (0.0, 0.25, 0.5, 0.7, 0.99, 1.0, 1.2, 1.5, 1.99, 2.2, 3.0, 5.0, 30.0)
+_SIZES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+
+
+def degenerate(n: int, f: int, d: int) -> Iterator[Array]:
+    """Identical honest rows at several norms and faulty ones beside them (RESAM C.9, ARC L. 3.1).
+
+    Any error of the rule on these is unbounded relative to the honest rows' spread, 0.
+    """
+    if f == 0:
+        # nobody to attack with: only clipping and the like can err
+        yield from (_axis(d, size)[None].repeat(n, axis=0) for size in _SIZES)
+        return
+    for size in _SIZES:
+        honest = _axis(d, size)[None].repeat(n - f, axis=0)
+        for factor in (0.0, -1.0, 0.5, 2.0, 20.0):
+            yield np.vstack([honest, np.repeat(factor * honest[:1], f, axis=0)])
+
+
+def structured(n: int, f: int, d: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Honest shapes × directions × distances of colluding faulty rows."""
+    for shape in _shapes(n, f, d, rng):
+        middle = shape.mean(axis=0)
+        for direction in _directions(shape, f, rng):
+            for reach in _REACH if f else (0.0,):
+                yield np.vstack([shape, np.repeat([middle + reach * direction], f, axis=0)])
+        if f:
+            yield from _coordinatewise(shape, f)
+
+
+def displaced(rows: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """The same rows about other origins: what a rule that looks at norms is sensitive to."""
+    d = rows.shape[1]
+    yield rows - rows.mean(axis=0)
+    yield from (rows - row for row in np.unique(rows, axis=0)[:4])
+    for size in (1.0, 10.0):
+        direction = rng.standard_normal(d)
+        yield rows + size * direction / np.linalg.norm(direction)
+
+
+def _shapes(n: int, f: int, d: int, rng: np.random.Generator) -> Iterator[Array]:
+    h = n - f
+    if h == 1:
+        yield np.zeros((1, d))
+        return
+    # two clusters: sizes at which order statistics, ties and clipped fractions change hands
+    sizes = {1, f, h - f, n // 2 - f, (n + 1) // 2 - f, h // 2, h - 1, h - (2 * f * h) // n}
+    for size in sorted(k for k in sizes if 0 < k < h):
+        shape = np.zeros((h, d))
+        shape[size:, 0] = 1.0
+        yield shape
+    if d == 1:
+        yield np.linspace(0.0, 1.0, h)[:, None]
+        return
+    yield _simplex(h, d)
+    # opposed coordinates: another block of rows stands out in each
+    for block in sorted({1, f, (n - 1) // 2, h // 2} & set(range(1, h))):
+        yield _diameter_one(_blocks(h, d, block))
+    yield _diameter_one(rng.standard_normal((h, d)))
+
+
+def _directions(shape: Array, f: int, rng: np.random.Generator) -> Iterator[Array]:
+    middle = shape.mean(axis=0)
+    d = len(middle)
+    candidates = [shape[0] - middle, shape[-1] - middle, middle - shape[0]]
+    candidates.append(shape[: max(len(shape) - f, 1)].mean(axis=0) - middle)
+    if d > 1:
+        # out of the honest rows' span where there is room, else anywhere
+        basis = np.linalg.svd(shape - middle, full_matrices=True)[2]
+        candidates += [basis[-1], rng.standard_normal(d)]
+    seen: list[Array] = []
+    for candidate in candidates:
+        length = np.linalg.norm(candidate)
+        if length > 1e-9:
+            unit = candidate / length
+            if all(float(unit @ other) < 1 - 1e-9 for other in seen):
+                seen.append(unit)
+                yield unit
+
+
+def _coordinatewise(shape: Array, f: int) -> Iterator[Array]:
+    low, high = shape.min(axis=0), shape.max(axis=0)
+    middle, spread = shape.mean(axis=0), shape.std(axis=0)
+    points: list[Array] = [low, high, 2 * low - high, 2 * high - low, low - 100.0, high + 100.0]
+    points += [middle + tau * spread for tau in (-1.5, -1.0, 1.0, 1.5)]
+    yield from (np.vstack([shape, np.repeat([point], f, axis=0)]) for point in points)
+    # one faulty row each side
+    sides = np.where(np.arange(f)[:, None] % 2 == 0, high + 1.0, low - 1.0)
+    yield np.vstack([shape, sides])
+
+
+def _simplex(h: int, d: int) -> Array:
+    vertices = min(h, d + 1)
+    # vertices of a regular simplex of diameter 1 in vertices−1 dimensions
+    centred = np.eye(vertices) - 1 / vertices
+    basis = np.linalg.svd(centred)[2][: vertices - 1]
+    points = np.zeros((vertices, d))
+    points[:, : vertices - 1] = centred @ basis.T / np.sqrt(2)
+    repeated: Array = points[np.arange(h) % vertices]
+    return repeated
+
+
+def _blocks(h: int, d: int, block: int) -> Array:
+    # whole cycles only: each row is then in as many blocks as any other
+    used = d if d < h else d // h * h
+    rows, columns = np.indices((h, d))
+    return np.where(columns < used, (rows - columns) % h < block, 0.0)
+
+
+def _diameter_one(shape: Array) -> Array:
+    gaps = shape[:, None, :] - shape[None, :, :]
+    diameter = float(np.sqrt((gaps**2).sum(axis=2).max()))
+    return shape / diameter if diameter > 0 else shape
+
+
+def _axis(d: int, size: float) -> Array:
+    axis = np.zeros(d)
+    axis[0] = size
+    return axis
