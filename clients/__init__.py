@@ -1,1 +1,53 @@
-"""Placeholder."""
+"""Clients: honest ones as a Flower app, malicious ones as mods and as a colluding adversary.
+
+``algorithms`` holds what honest clients compute, as pure functions of tensors; ``make_client_app``
+wraps one for messages. Importing this package imports Flower and PyTorch.
+"""
+
+from __future__ import annotations
+
+from byzflower.clients.algorithms import (
+    ALGORITHMS,
+    RSA,
+    Algorithm,
+    Gradient,
+    LocalSGD,
+    Momentum,
+    Objective,
+    Saga,
+    rsa_server_step,
+)
+from byzflower.clients.app import TrainingApp, make_client_app
+from byzflower.clients.garbage import GARBAGE, garbage_mod
+from byzflower.clients.mods import (
+    gaussian_mod,
+    inf_mod,
+    nan_mod,
+    scale_mod,
+    sign_flip_mod,
+    zero_mod,
+)
+from byzflower.clients.task import ClientTask
+
+__all__ = [
+    "ALGORITHMS",
+    "GARBAGE",
+    "RSA",
+    "Algorithm",
+    "ClientTask",
+    "Gradient",
+    "LocalSGD",
+    "Momentum",
+    "Objective",
+    "Saga",
+    "TrainingApp",
+    "garbage_mod",
+    "gaussian_mod",
+    "inf_mod",
+    "make_client_app",
+    "nan_mod",
+    "rsa_server_step",
+    "scale_mod",
+    "sign_flip_mod",
+    "zero_mod",
+]

@@ -71,7 +71,7 @@ class Node:
         classes = False
         with torch.no_grad():
             for part_x, part_y in zip(
-                x.split(_EVALUATION_BATCH), y.split(_EVALUATION_BATCH), strict=True
+                torch.split(x, _EVALUATION_BATCH), torch.split(y, _EVALUATION_BATCH), strict=True
             ):
                 outputs = self.objective.outputs(params, buffers, part_x)
                 loss += float(self.objective.criterion(outputs, part_y)) * len(part_x)
@@ -113,7 +113,7 @@ class Node:
     ) -> GradientTable:
         """Return the table, filled at the current model where its history does not fit."""
         record = context.state.get(self._record)
-        steps = int(record["steps"]) if isinstance(record, MetricRecord) else 0
+        steps = record["steps"] if isinstance(record, MetricRecord) else 0
         table = self._open_table(params, context.run_id)
         if steps == 0 or table.steps != steps:
             if steps:

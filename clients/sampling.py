@@ -11,26 +11,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from numpy.random.bit_generator import ISeedSequence
 
 __all__ = ["client_generator", "draw_batch"]
 
 _PURPOSES = {"batch": 0, "attack": 1}
 _LIMIT = 2**64
-
-
-class _Key(ISeedSequence):
-    """A Philox key as it is: ``Philox(key=…)`` would read the system's entropy for nothing."""
-
-    def __init__(self, seed: int, partition_id: int) -> None:
-        self._words = np.array([seed, partition_id], dtype=np.uint64)
-
-    def generate_state(
-        self,
-        n_words: int,
-        dtype: type[np.uint32 | np.uint64] = np.uint32,
-    ) -> npt.NDArray[np.uint32 | np.uint64]:
-        return self._words
 
 
 def client_generator(
@@ -56,9 +41,10 @@ def client_generator(
             "`seed`, `partition_id` and `server_round` must be in [0, 2**64); "
             f"found {seed}, {partition_id}, {server_round}"
         )
+    key = np.array([seed, partition_id], dtype=np.uint64)
     # The low words count the draws; the high ones keep rounds and purposes apart.
     counter = np.array([0, 0, _PURPOSES[purpose], server_round], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(seed, partition_id), counter=counter))
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 def draw_batch(

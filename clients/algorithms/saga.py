@@ -54,7 +54,7 @@ class Saga(Algorithm):
         mean = state["mean"]
         corrected = change.mean(0) + mean.to(rows.dtype)
         sizes = [p.numel() for p in params.values()]
-        parts = zip(params.items(), corrected.split(sizes), strict=True)
+        parts = zip(params.items(), torch.split(corrected, sizes), strict=True)
         update = {name: part.view(p.shape) for (name, p), part in parts}
         new = {
             "stored": rows,

@@ -1,0 +1,180 @@
+"""Malicious clients as Flower mods: attacks that need only the client's own update.
+
+Each function returns a mod for ``make_client_app(…, mods=[…])``, ``ClientApp(mods=[…])`` or
+``@app.train(mods=[…])``, of byzflower's or any other ClientApp, in simulation and deployment. A mod
+lets the client train honestly and changes its reply to ``train`` messages only. The update is what
+the client sends when ``payload`` is "gradient", and its model minus the model received when it is
+"model". Buffers (BatchNorm statistics, integer arrays) stay honest.
+
+Label-flipping acts in the data: see ``ClientTask.with_labels``.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping
+
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp.typing import ClientAppCallable, Mod
+from torch import Tensor
+
+from byzflower.clients.algorithms import Payload
+from byzflower.clients.sampling import client_generator
+from byzflower.strategies.arrays import SharedArray, to_tensor
+from byzflower.strategies.buffers import buffer_names
+
+__all__ = ["gaussian_mod", "inf_mod", "nan_mod", "scale_mod", "sign_flip_mod", "zero_mod"]
+
+_Change = Callable[[Tensor, torch.Generator], Tensor]
+_Arrays = Mapping[str, Array]
+
+
+def sign_flip_mod(scale: float = 1.0, payload: Payload = "gradient") -> Mod:
+    """Send −scale × the own update.
+
+    Source: RESAM, Appendix D.1 (scale 1); RS-Byrd-SAGA, Section "Byzantine attacks" (scale 5).
+
+    Raises
+    ------
+    ValueError
+        If scale is not finite and > 0, or the payload is unknown.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[sign_flip_mod(scale=5.0)])
+    """
+    _check_positive("scale", scale)
+    return scale_mod(-scale, payload)
+
+
+def zero_mod(payload: Payload = "gradient") -> Mod:
+    """Send a zero update: a zero gradient, or the received model itself."""
+    return scale_mod(0.0, payload)
+
+
+def scale_mod(factor: float, payload: Payload = "gradient") -> Mod:
+    """Send factor × the own update.
+
+    Raises
+    ------
+    ValueError
+        If factor is not finite, or the payload is unknown.
+    """
+    if not math.isfinite(factor):
+        raise ValueError(f"`factor` must be finite; found {factor}")
+    return _update_mod(lambda update, _: factor * update, payload)
+
+
+def gaussian_mod(std: float = 100.0, payload: Payload = "gradient", seed: int | None = None) -> Mod:
+    """Send an update of independent N(0, std²) entries.
+
+    Parameters
+    ----------
+    std
+        Standard deviation > 0; RS-Byrd-SAGA (Section "Byzantine attacks") has variance 10⁴.
+    payload
+        What the client sends.
+    seed
+        Fixes the noise of a client (partition-id, else node id) in a round; None draws it from the
+        operating system's entropy.
+
+    Raises
+    ------
+    ValueError
+        If std is not finite and > 0, or the payload is unknown.
+    """
+    _check_positive("std", std)
+
+    def noise(update: Tensor, generator: torch.Generator) -> Tensor:
+        dtype = torch.promote_types(update.dtype, torch.float32)
+        return (torch.randn(update.shape, generator=generator, dtype=dtype) * std).to(update)
+
+    return _update_mod(noise, payload, seed)
+
+
+def nan_mod() -> Mod:
+    """Send NaN for every parameter."""
+    return _update_mod(lambda update, _: torch.full_like(update, math.nan))
+
+
+def inf_mod() -> Mod:
+    """Send +∞ for every parameter."""
+    return _update_mod(lambda update, _: torch.full_like(update, math.inf))
+
+
+def _update_mod(change: _Change, payload: Payload = "gradient", seed: int | None = None) -> Mod:
+    """Return the mod that passes the update of every parameter through ``change``."""
+    if payload not in {"gradient", "model"}:
+        raise ValueError(f"`payload` must be 'gradient' or 'model'; found {payload!r}")
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if message.metadata.message_type.split(".")[0] != "train":
+            return call_next(message, context)
+        # The app may change the message; it does not modify the arrays themselves.
+        received = {name: dict(record) for name, record in _array_records(message.content).items()}
+        generator = torch.Generator()
+        generator.manual_seed(_noise_seed(seed, message.content, context))
+        reply = call_next(message, context)
+        if reply.has_content():
+            content = RecordDict(dict(reply.content))
+            for name, record in _array_records(content).items():
+                base = _counterpart(name, received) if payload == "model" else None
+                content[name] = _changed(record, base, change, generator)
+            reply.content = content
+        return reply
+
+    return mod
+
+
+def _changed(
+    record: ArrayRecord, base: _Arrays | None, change: _Change, generator: torch.Generator
+) -> ArrayRecord:
+    tensors = {name: to_tensor(array) for name, array in record.items()}
+    buffers = buffer_names(tensors)
+    result = ArrayRecord()
+    for name, tensor in tensors.items():
+        if name in buffers:
+            result[name] = record[name]
+        elif base is None:
+            result[name] = SharedArray(change(tensor, generator))
+        else:
+            if name not in base:
+                raise ValueError(
+                    f"a model payload needs the received array {name!r}; found {[*base]}"
+                )
+            start = to_tensor(base[name]).to(tensor)
+            result[name] = SharedArray(start + change(tensor - start, generator))
+    return result
+
+
+def _array_records(content: RecordDict) -> dict[str, ArrayRecord]:
+    return {name: record for name, record in content.items() if isinstance(record, ArrayRecord)}
+
+
+def _counterpart(name: str, received: Mapping[str, _Arrays]) -> _Arrays:
+    """Return the received arrays of that name, or the only ones (legacy apps rename theirs)."""
+    if name in received:
+        return received[name]
+    if len(received) != 1:
+        raise ValueError(f"a model payload needs the received model; found {sorted(received)}")
+    return next(iter(received.values()))
+
+
+def _noise_seed(seed: int | None, content: RecordDict, context: Context) -> int:
+    if seed is None:
+        return secrets.randbits(63)
+    config = content.get("config")
+    server_round = config.get("server-round") if isinstance(config, ConfigRecord) else None
+    if not isinstance(server_round, int):
+        raise ValueError("seeded noise needs the message's config['server-round']; found none")
+    client = context.node_config.get("partition-id")
+    client = client if isinstance(client, int) else context.node_id
+    return int(client_generator(seed, client, server_round, "attack").integers(2**63))
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be finite and > 0; found {value}")
