@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAdam, FedAvg
+
+from byzflower.strategies import Robust
+
+
+def evaluation(strategy: Robust, grid: Any, contents: list[Any]) -> MetricRecord | None:
+    messages = list(strategy.configure_evaluate(1, ArrayRecord(), ConfigRecord(), grid))
+    messages.sort(key=lambda message: message.metadata.dst_node_id)
+    pairs = zip(messages, contents, strict=True)
+    replies = [Message(c, reply_to=message) for message, c in pairs if c is not None]
+    return strategy.aggregate_evaluate(1, replies)
+
+
+def metrics(examples: Any = 10, **values: Any) -> RecordDict:
+    return RecordDict({"metrics": MetricRecord({"num-examples": examples, **values})})
+
+
+HONEST = [metrics(10, accuracy=0.5, per=[1.0]), metrics(30, accuracy=0.9, per=[2.0])] * 2
+HOSTILE: dict[str, Any] = {
+    "error": Error(1, "boom %s"),
+    "nothing": RecordDict(),
+    "no metrics": RecordDict({"config": ConfigRecord()}),
+    "two records": RecordDict({"metrics": MetricRecord({"num-examples": 1}), "b": MetricRecord()}),
+    "no examples": RecordDict({"metrics": MetricRecord({"accuracy": 1.0, "per": [1.0]})}),
+    "negative examples": metrics(-10, accuracy=0.1, per=[1.0]),
+    "NaN examples": metrics(float("nan"), accuracy=0.1, per=[1.0]),
+    "huge examples": metrics(10**400, accuracy=0.1, per=[1.0]),
+    "NaN": metrics(10, accuracy=float("nan"), per=[1.0]),
+    "Inf in a list": metrics(10, accuracy=0.5, per=[float("inf")]),
+    "huge integer": metrics(10, accuracy=10**400, per=[1.0]),
+    "missing metric": metrics(10, per=[1.0]),
+    "list for a number": metrics(10, accuracy=[0.5], per=[1.0]),
+    "number for a list": metrics(10, accuracy=0.5, per=1.0),
+    "longer list": metrics(10, accuracy=0.5, per=[1.0] * 1000),
+}
+
+
+@pytest.mark.parametrize("inner", [FedAvg, FedAdam])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_malformed_evaluation_is_dropped(name: str, inner: Any, fake_grid: Any) -> None:
+    strategy = Robust(inner(), "mean", 1)
+    nodes = fake_grid(dict.fromkeys(range(1, 6)))
+    got = evaluation(strategy, nodes, [*HONEST[:2], HOSTILE[name], *HONEST[2:]])
+    assert list(got) == ["accuracy", "per", "robust-rejected"]
+    assert got["accuracy"] == pytest.approx(0.8)
+    assert got["per"] == pytest.approx([1.75])
+    assert got["robust-rejected"] == 1
+
+
+def test_metrics_of_a_minority_are_left_out(fake_grid: Any) -> None:
+    strategy = Robust(FedAvg(), "mean", 1)
+    odd = metrics(10, accuracy=0.5, per=[1.0], **{"evil %s": 1e308})
+    got = evaluation(strategy, fake_grid(dict.fromkeys(range(1, 6))), [*HONEST, odd])
+    assert set(got) == {"accuracy", "per", "robust-rejected"}
+    assert got["robust-rejected"] == 0
+
+
+def test_no_evaluation_at_all(fake_grid: Any) -> None:
+    strategy = Robust(FedAvg(), "mean", 1)
+    assert evaluation(strategy, fake_grid(dict.fromkeys(range(1, 4))), [None] * 3) is None
+    strategy = Robust(FedAvg(fraction_evaluate=0.0), "mean", 1)
+    assert evaluation(strategy, fake_grid(dict.fromkeys(range(1, 4))), []) is None
+
+
+def test_evaluation_without_any_example_gives_no_metrics(fake_grid: Any) -> None:
+    strategy = Robust(FedAvg(), "mean", 1)
+    nodes = fake_grid(dict.fromkeys(range(1, 4)))
+    assert evaluation(strategy, nodes, [metrics(0, accuracy=0.5)] * 3) is None
+
+
+def test_offences_in_evaluation_count_towards_conduct(
+    make_content: Any, make_round: Any, fake_grid: Any
+) -> None:
+    strategy = Robust(FedAvg(), "mean", 1)
+    model = {"w": np.zeros(2, np.float32)}
+    make_round(strategy, model, 5).run([make_content(model)] * 5)
+    nodes = fake_grid(dict.fromkeys(range(101, 106)))
+    evaluation(strategy, nodes, [HOSTILE["NaN"], *HONEST])
+    assert strategy.conduct.offences(101) == 1

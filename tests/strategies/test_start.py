@@ -1,0 +1,119 @@
+"""Whole runs through Flower's own loop, with a different attack from one node every round."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedYogi
+
+from byzflower.strategies import Robust, ServerSGD, TooManySkippedRounds
+
+TARGET = np.array([1.0, -2.0, 3.0], np.float32)
+START = {"w": np.zeros(3, np.float32), "n": np.array(0)}
+
+
+def honest_client(node: int, payload: str) -> Any:
+    noise = np.random.default_rng(node).normal(scale=0.01, size=3).astype(np.float32)
+
+    def answer(message: Message) -> RecordDict:
+        record = message.content["arrays"]
+        w, n = record["w"].numpy(), record["n"].numpy()
+        gap = w - TARGET + noise
+        if message.metadata.message_type == "evaluate":
+            error = float(np.abs(w - TARGET).max())
+            return RecordDict({"metrics": MetricRecord({"num-examples": 5, "error": error})})
+        arrays = {"w": gap if payload == "gradient" else w - 0.5 * gap, "n": n + 1}
+        return RecordDict(
+            {
+                "arrays": ArrayRecord({k: Array(np.asarray(v)) for k, v in arrays.items()}),
+                "metrics": MetricRecord({"num-examples": 5, "loss": float((gap**2).sum())}),
+            }
+        )
+
+    return answer
+
+
+def hostile_client(payload: str) -> Any:
+    honest = honest_client(0, payload)
+    calls = iter(range(10**6))
+
+    def nan(c: RecordDict) -> RecordDict:
+        c["arrays"]["w"] = Array(np.full(3, np.nan, np.float32))
+        return c
+
+    def far(c: RecordDict) -> RecordDict:
+        c["arrays"]["w"] = Array(np.full(3, 1e30, np.float32))
+        return c
+
+    def transposed(c: RecordDict) -> RecordDict:
+        c["arrays"]["w"] = Array(np.zeros((1, 3), np.float32))
+        return c
+
+    def keyless(c: RecordDict) -> RecordDict:
+        del c["arrays"]["w"]
+        return c
+
+    def garbage(c: RecordDict) -> RecordDict:
+        c["arrays"]["w"] = Array("float32", (3,), "numpy.ndarray", b"\x93NUMPY" + b"\xff" * 134)
+        return c
+
+    def claims(c: RecordDict) -> RecordDict:
+        c["metrics"]["num-examples"] = -sys.float_info.max
+        return c
+
+    kinds: list[Any] = [
+        nan, far, transposed, keyless, garbage, claims,
+        lambda c: RecordDict(), lambda c: Error(1, "%s"), lambda c: None,
+    ]  # fmt: skip
+
+    def answer(message: Message) -> Any:
+        content = honest(message)
+        kind = kinds[next(calls) % len(kinds)]
+        return kind(content) if "arrays" in content or kind not in kinds[:5] else RecordDict()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        FedAvg(),
+        FedAvgM(server_momentum=0.5),
+        FedAdam(eta=0.2, tau=0.1, beta_1=0.0),
+        FedYogi(eta=0.2, tau=0.1, beta_1=0.0),
+        ServerSGD(0.5),
+    ],
+    ids=lambda inner: type(inner).__name__,
+)
+def test_training_succeeds_under_every_attack(inner: Any, fake_grid: Any) -> None:
+    payload: Any = "gradient" if isinstance(inner, ServerSGD) else "model"
+    grid = fake_grid({node: honest_client(node, payload) for node in range(1, 8)})
+    grid.answers |= {node: hostile_client(payload) for node in (50, 51)}
+    strategy = Robust(inner, "arc > nnm > trimmed_mean", 2, payload)
+
+    initial = ArrayRecord({k: Array(v) for k, v in START.items()})
+    result = strategy.start(grid, initial, num_rounds=54)
+
+    assert {k: (a.dtype, a.shape) for k, a in result.arrays.items()} == {
+        "w": ("float32", (3,)),
+        "n": ("int64", ()),
+    }
+    np.testing.assert_allclose(result.arrays["w"].numpy(), TARGET, atol=0.1)
+    assert result.arrays["n"].numpy() == 54
+    assert not any(record.skipped for record in strategy.history)
+    assert {r.node_id for record in strategy.history for r in record.rejections} == {50, 51}
+    last = result.evaluate_metrics_clientapp[54]
+    assert last["error"] < 0.1
+    assert {row["node"] for row in strategy.conduct.to_rows()[:2]} == {50, 51}
+
+
+def test_a_run_without_usable_replies_stops(fake_grid: Any) -> None:
+    grid = fake_grid({node: lambda _: Error(1, "boom") for node in range(5)})
+    strategy = Robust(FedAvg(), "median", 1, max_skipped_rounds=4)
+    with pytest.raises(TooManySkippedRounds, match="4 rounds in a row"):
+        strategy.start(grid, ArrayRecord({k: Array(v) for k, v in START.items()}), num_rounds=10)
+    assert len(strategy.history) == 4
