@@ -27,15 +27,23 @@ if not (_HERE / "strategies").is_dir():
 
 if TYPE_CHECKING:
     from byzflower.attack import Attack
-    from byzflower.errors import InfeasibleError, SpecError
-    from byzflower.preaggregator import ARC, NNM, Clip
+    from byzflower.errors import BudgetError, InfeasibleError, SpecError
+    from byzflower.preaggregator import ARC, NNM, Bucketing, Clip, Resampling
     from byzflower.registry import attacks, preaggregators, rules
     from byzflower.rule import (
+        CAF,
+        CGE,
+        MDA,
+        SMEA,
+        Bulyan,
+        CenteredClipping,
         GeometricMedian,
         Krum,
         KrumStar,
+        MeaMed,
         Mean,
         Median,
+        MoNNA,
         MultiKrum,
         MultiKrumStar,
         TrimmedMean,
@@ -46,15 +54,23 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "byzflower.attack": ("Attack",),
-    "byzflower.errors": ("InfeasibleError", "SpecError"),
-    "byzflower.preaggregator": ("ARC", "NNM", "Clip"),
+    "byzflower.errors": ("BudgetError", "InfeasibleError", "SpecError"),
+    "byzflower.preaggregator": ("ARC", "NNM", "Bucketing", "Clip", "Resampling"),
     "byzflower.registry": ("attacks", "preaggregators", "rules"),
     "byzflower.rule": (
+        "CAF",
+        "CGE",
+        "MDA",
+        "SMEA",
+        "Bulyan",
+        "CenteredClipping",
         "GeometricMedian",
         "Krum",
         "KrumStar",
+        "MeaMed",
         "Mean",
         "Median",
+        "MoNNA",
         "MultiKrum",
         "MultiKrumStar",
         "TrimmedMean",

@@ -7,6 +7,7 @@ and then follows the rows as coefficient vectors through clipping, mixing and se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from byzflower.lengths import Lengths
 from byzflower.updates import Updates
 
 __all__ = ["Array", "Geometry"]
@@ -99,9 +101,7 @@ class Geometry:
     def mixed(self, matrix: Array) -> Geometry:
         """Replace the rows by ``matrix @ rows``; costs no pass over d."""
         product = matrix if self._matrix is None else matrix @ self._matrix
-        return Geometry(
-            self._updates, self.kept, self._gamma, product, self._has_center, self.unit
-        )
+        return Geometry(self._updates, self.kept, self._gamma, product, self._has_center, self.unit)
 
     @property
     def gamma(self) -> Array:
@@ -150,38 +150,52 @@ class Geometry:
         np.fill_diagonal(squared, 0.0)
         return squared
 
+    def distances_to(self, weights: Array, center: float = 0.0) -> Array:
+        """‖x_i − z‖ to z = Σ w_j x_j + center · v_0 for every current row, shape (n,)."""
+        target = weights @ self.coefficients + center * self.center_coefficients
+        apart = self.coefficients - target
+        return np.sqrt(np.maximum(np.einsum("ij,ij->i", apart @ self.gamma, apart), 0.0))
+
     def distances(self, p: float = 2.0) -> Array:
         """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n); p ≠ 2 reads d once more."""
         if p == 2.0:
             return np.sqrt(self.squared_distances())
-        index = [(i, j) for i in range(self.n) for j in range(i + 1, self.n)]
-        left = np.array([i for i, _ in index], dtype=np.intp)
-        right = np.array([j for _, j in index], dtype=np.intp)
-        pairs = np.zeros((len(index), self.n))
-        pairs[np.arange(len(index)), left] = 1.0
-        pairs[np.arange(len(index)), right] = -1.0
+        left, right = np.triu_indices(self.n, 1)
+        rows = np.eye(self.n)
         out = np.zeros((self.n, self.n))
-        out[left, right] = out[right, left] = self.norms(pairs, p)
+        out[left, right] = out[right, left] = self.norms(rows[left] - rows[right], p)
         return out
 
     def norms(self, combinations: Array, p: float) -> Array:
         """‖Σ_j a_ij x_j‖_p for each row a_i of ``combinations`` (k, n), in one pass over d.
 
-        Accumulated as (scale, Σ |·/scale|^p) so that p = 16 neither overflows nor underflows.
+        Never more than about 4 MiB of the combined rows exist at a time.
         """
-        matrix = torch.from_numpy(combinations @ self.matrix).to(self._updates.device)
-        kept = torch.from_numpy(self.kept).to(self._updates.device)
-        scale = torch.zeros(len(combinations), dtype=torch.float64, device=matrix.device)
-        total = torch.zeros_like(scale)
+        lengths = Lengths(len(combinations), p, self._updates.device)
+        for rows in self._combined(combinations):
+            lengths.add(rows)
+        return lengths.value() / self.unit
+
+    def distances_to_median(self, combinations: Array, p: float = 2.0) -> Array:
+        """‖x̃_i − median(x̃_1 … x̃_k)‖_p for the k rows x̃ = ``combinations`` @ rows, shape (k,).
+
+        The median is coordinate-wise and not determined by distances: each call reads d once.
+        """
+        lengths = Lengths(len(combinations), p, self._updates.device)
+        low, high = (len(combinations) - 1) // 2, len(combinations) // 2
+        for rows in self._combined(combinations):
+            ordered = rows.sort(dim=0).values
+            lengths.add(rows - (ordered[low] / 2 + ordered[high] / 2))
+        return lengths.value() / self.unit
+
+    def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
+        """Yield ``combinations`` @ rows in float64, a range of columns at a time."""
+        device = self._updates.device
+        matrix = torch.from_numpy(combinations @ self.matrix).to(device)
+        kept = torch.from_numpy(self.kept).to(device)
         columns = max(256, (1 << 19) // max(1, len(combinations)))
         for _, chunk in self._updates.chunks(columns):
-            rows = (matrix @ chunk.index_select(0, kept).double()).abs_()
-            largest = torch.maximum(scale, rows.amax(dim=1))
-            safe = torch.where(largest > 0, largest, 1.0)
-            total = total * (scale / safe) ** p + (rows / safe[:, None]).pow_(p).sum(dim=1)
-            scale = largest
-        lengths: Array = (scale * total ** (1 / p)).cpu().numpy() / self.unit
-        return lengths
+            yield matrix @ chunk.index_select(0, kept).double()
 
 
 def _finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:

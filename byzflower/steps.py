@@ -8,7 +8,6 @@ hold only hyper-parameters; the number of faults comes with each call.
 from __future__ import annotations
 
 import dataclasses
-import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array, Geometry
 from byzflower.kernels import Reduction, reduce
 from byzflower.updates import Updates
+from byzflower.validation import integer_at_least as integer_at_least
+from byzflower.validation import non_negative_int as non_negative_int
+from byzflower.validation import positive as positive
 
 __all__ = [
     "Aggregator",
@@ -35,6 +38,7 @@ __all__ = [
     "Step",
     "StepReport",
     "Weighted",
+    "average_of",
     "compose",
 ]
 
@@ -106,11 +110,12 @@ class Reduced:
 Plan = Weighted | Reduced
 
 
-def non_negative_int(value: object, name: str) -> int:
-    """Return ``value`` if it is an integer ≥ 0, else say what was found."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise ValueError(f"`{name}` needs an integer ≥ 0; found {value!r}")
-    return int(value)
+def average_of(rows: Sequence[int] | npt.NDArray[np.intp], n: int, **note: object) -> Weighted:
+    """Average some of n rows; the report names them as ``selected``."""
+    picked = tuple(int(i) for i in rows)
+    weights = np.zeros(n)
+    weights[list(picked)] = 1 / len(picked)
+    return Weighted(weights, note={"selected": picked, **note})
 
 
 class Step(ABC):
@@ -372,9 +377,7 @@ def carry_out(
         return updates.combine(weights, extra), None
     out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
     rows = None if len(geometry.kept) == updates.n else geometry.kept
-    return out, reduce(
-        updates.blocks, plan.reduction, out=out, mixing=plan.selection, rows=rows
-    )
+    return out, reduce(updates.blocks, plan.reduction, out=out, mixing=plan.selection, rows=rows)
 
 
 def compose(*steps: Step) -> Pipeline:
@@ -395,16 +398,3 @@ def compose(*steps: Step) -> Pipeline:
             raise TypeError(f"only the last step may be a rule; found {step!r} before it")
         earlier.append(step)
     return Pipeline(tuple(earlier), last)
-
-
-def positive(value: object, owner: str, name: str) -> None:
-    """Refuse a hyper-parameter that is not a positive, finite number."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or not (math.isfinite(value) and value > 0):  # type: ignore[arg-type]
-        raise ValueError(f"`{owner}` needs {name} > 0; found {value!r}")
-
-
-def integer_at_least(value: object, least: int, owner: str, name: str) -> None:
-    """Refuse a hyper-parameter that is not an integer ≥ ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{owner}` needs an integer {name} ≥ {least}; found {value!r}")

@@ -36,7 +36,7 @@ class ARC(PreAggregator):
     >>> import byzflower as bf
     >>> rows = torch.tensor([[1.0], [2.0], [3.0], [90.0]])
     >>> bf.compose(ARC(), bf.Mean())(rows, f=1)
-    tensor([2.])
+    tensor([2.2500])
     """
 
     name: ClassVar[str] = "arc"

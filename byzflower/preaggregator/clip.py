@@ -11,7 +11,8 @@ import torch
 from byzflower.geometry import Geometry
 from byzflower.preaggregator.arc import clipping
 from byzflower.registry import register
-from byzflower.steps import Mixing, PreAggregator, positive
+from byzflower.steps import Mixing, PreAggregator
+from byzflower.validation import positive
 
 __all__ = ["Clip"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from byzflower.geometry import Array, Geometry
 from byzflower.registry import register
-from byzflower.steps import Rule, Weighted
+from byzflower.steps import Rule, Weighted, average_of
+from byzflower.validation import norm_order
 
 __all__ = ["Krum", "KrumFamily", "KrumStar", "krum_scores"]
 
@@ -43,9 +43,7 @@ class KrumFamily(Rule):
         """Weigh the rows of least score equally; ties go to the lowest row index."""
         count = self.chosen(geometry.n, f)
         picked = np.argsort(self.scores(geometry, f), kind="stable")[:count]
-        weights = np.zeros(geometry.n)
-        weights[picked] = 1 / count
-        return Weighted(weights, note={"selected": tuple(int(i) for i in picked)})
+        return average_of(picked, geometry.n)
 
 
 @register("rule")
@@ -57,8 +55,8 @@ class Krum(KrumFamily):
     own neighbour, and distances are squared once.
 
     >>> import torch
-    >>> Krum()(torch.tensor([[1.0], [1.1], [1.2], [1.3], [90.0]]), f=1)
-    tensor([1.1000])
+    >>> Krum()(torch.tensor([[1.0], [2.0], [4.0], [7.0], [90.0]]), f=1)
+    tensor([2.])
     """
 
     name: ClassVar[str] = "krum"
@@ -68,14 +66,7 @@ class Krum(KrumFamily):
     p: float = 2.0
 
     def __post_init__(self) -> None:
-        real = isinstance(self.p, int | float) and not isinstance(self.p, bool)
-        if not real or not 1 <= self.p < math.inf:
-            raise ValueError(f"`{self.name}` needs a finite p ≥ 1; found {self.p!r}")
-
-    @property
-    def needs_gram(self) -> bool:
-        """Only ℓ2 distances come from the Gram matrix."""
-        return self.p == 2
+        norm_order(self.p, self.name)
 
     def feasible(self, n: int, f: int) -> bool:
         """Whether honest rows outnumber faulty ones by the margin of the proof."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from byzflower.errors import InfeasibleError
 from byzflower.registry import register
 from byzflower.rule.krum import KrumFamily
-from byzflower.steps import integer_at_least
+from byzflower.validation import integer_at_least
 
 __all__ = ["MultiKrum", "MultiKrumStar"]
 

@@ -1,0 +1,79 @@
+"""Resampling with s-replacement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from byzflower.errors import InfeasibleError
+from byzflower.geometry import Geometry
+from byzflower.registry import register
+from byzflower.steps import Mixing, PreAggregator
+from byzflower.validation import integer_at_least
+
+__all__ = ["Resampling"]
+
+
+@register("preaggregator")
+@dataclass(frozen=True)
+class Resampling(PreAggregator):
+    """n rounds, each averaging s rows drawn uniformly from those drawn < s times so far.
+
+    Every row is drawn s times in all, so a faulty one spoils up to s of the n new rows; honest
+    rows come out closer to each other by the factor (n−1)/(sn−1) of their variance.
+
+    >>> import torch
+    >>> import byzflower as bf
+    >>> rows = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    >>> bf.compose(Resampling(s=2), bf.Mean())(rows, f=0)
+    tensor([2.5000])
+    """
+
+    name: ClassVar[str] = "resampling"
+    source: ClassVar[str] = "RS-Byrd-SAGA Algorithm 1; He et al. 2020"
+    needs: ClassVar[str] = "n ≥ 2sf+1"
+
+    s: int
+
+    def __post_init__(self) -> None:
+        integer_at_least(self.s, 1, self.name, "s")
+
+    @property
+    def needs_gram(self) -> bool:
+        """No distances are needed."""
+        return False
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether a majority of the new rows is honest in the worst draw."""
+        return n >= 2 * self.s * f + 1
+
+    def check(self, n: int, f: int) -> None:
+        """Refuse (n, f) with s named as well."""
+        if not self.feasible(n, f):
+            raise InfeasibleError(
+                f"`{self.name}` needs {self.needs} rows; found n = {n}, f = {f}, s = {self.s}"
+            )
+
+    def counts(self, n: int, f: int) -> tuple[int, int]:
+        """As many rows, s·f of them possibly faulty."""
+        return n, self.s * f
+
+    def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
+        """Draw n · s rows from ``rng``, one after another."""
+        n = geometry.n
+        uniform = torch.rand(
+            n * self.s, generator=rng, dtype=torch.float64, device=rng.device
+        ).tolist()
+        matrix, pool, drawn = np.zeros((n, n)), list(range(n)), [0] * n
+        for draw, u in enumerate(uniform):
+            place = int(u * len(pool))
+            row = pool[place]
+            matrix[draw // self.s, row] += 1 / self.s
+            drawn[row] += 1
+            if drawn[row] == self.s:
+                pool[place] = pool[-1]
+                pool.pop()
+        return Mixing(matrix, self.counts(n, f)[1])

@@ -1,0 +1,102 @@
+"""Bulyan: select rows with an inner rule, then average around the median."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from byzflower.geometry import Array, Geometry
+from byzflower.kernels import Reduction
+from byzflower.registry import register
+from byzflower.rule.geometric_median import reweighted
+from byzflower.rule.weiszfeld import weiszfeld
+from byzflower.steps import Reduced, Rule
+from byzflower.validation import norm_order
+
+__all__ = ["Bulyan"]
+
+_INNER = ("krum", "mean", "median", "geometric_median")
+
+
+@register("rule")
+@dataclass(frozen=True)
+class Bulyan(Rule):
+    """Average, per coordinate, the n − 4f values nearest the median of n − 2f selected rows.
+
+    The θ = n − 2f rows are selected one at a time by the ``inner`` rule on the rows left; where
+    its output is no row, the row nearest to it is taken. Then the β = θ − 2f values of each
+    coordinate nearest the median are averaged.
+
+    Krum scores with m − f − 2 neighbours on the m rows left. The last picks leave it one
+    neighbour (which always ties, each of the two nearest rows being the other's) or none, so ties
+    are broken by the next nearest neighbours, and only then by the lowest row index.
+
+    ``p`` measures ‖·‖_p in Krum's score, the weights of the geometric median and the nearest row.
+    With ``p`` = 2 all of this but a median happens in n dimensions. Other p read the updates once
+    for Krum, once a pick for the mean and once an iteration for the geometric median;
+    ``inner="median"`` reads them once a pick, n − 2f times in all.
+
+    >>> import torch
+    >>> rows = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [90.0]])
+    >>> Bulyan()(rows, f=1)
+    tensor([4.])
+    """
+
+    name: ClassVar[str] = "bulyan"
+    source: ClassVar[str] = "El Mhamdi et al. 2018; AggregaThor; MixTailor §5"
+    needs: ClassVar[str] = "n ≥ 4f+3"
+
+    inner: str = "krum"
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.inner not in _INNER:
+            raise ValueError(
+                f"`{self.name}` needs inner to be one of {', '.join(_INNER)}; found {self.inner!r}"
+            )
+        norm_order(self.p, self.name)
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether honest rows outnumber faulty ones by the margin of the proof."""
+        return n >= 4 * f + 3
+
+    def plan(self, geometry: Geometry, f: int) -> Reduced:
+        """Select in n dimensions (see the class for the exceptions), then reduce."""
+        left, picked = list(range(geometry.n)), []
+        scores = geometry.distances(self.p) ** 2 if self.inner == "krum" else None
+        for _ in range(geometry.n - 2 * f):
+            rows = np.array(left)
+            if scores is None:
+                pick = int(np.argmin(self._distances_to_inner(geometry, rows)))
+            else:
+                pick = _krum(scores[np.ix_(rows, rows)], len(rows) - f - 2)
+            picked.append(left.pop(pick))
+        selection = np.eye(geometry.n)[sorted(picked)]
+        reduction = Reduction("around_median", geometry.n - 4 * f)
+        return Reduced(reduction, selection, note={"selected": tuple(picked)})
+
+    def _distances_to_inner(self, geometry: Geometry, rows: npt.NDArray[np.intp]) -> Array:
+        """Distance of each of the rows left to the inner rule's output on them."""
+        unit = np.eye(geometry.n)[rows]
+        if self.inner == "median":
+            return geometry.distances_to_median(unit, self.p)
+        weights = np.full(len(rows), 1 / len(rows))
+        if self.inner == "geometric_median":
+            left = geometry.mixed(unit)
+            gram = left.centred_gram
+            weights = weiszfeld(gram)[0] if self.p == 2 else reweighted(left, self.p)[0]
+        if self.p == 2:
+            return geometry.distances_to(weights @ unit)[rows]
+        return geometry.norms(unit - weights @ unit, self.p)
+
+
+def _krum(squared: Array, neighbours: int) -> int:
+    """Row of least Krum score; ties look at more neighbours, then at the row index."""
+    others = squared.copy()
+    np.fill_diagonal(others, np.inf)
+    others.sort(axis=1)
+    sums = np.cumsum(others[:, :-1], axis=1)
+    return int(np.lexsort(sums.T[max(neighbours, 1) - 1 :][::-1])[0]) if sums.size else 0

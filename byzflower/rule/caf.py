@@ -1,0 +1,70 @@
+"""Covariance-bound agnostic filter (CAF)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from byzflower.geometry import Array, Geometry
+from byzflower.registry import register
+from byzflower.steps import Rule, Weighted
+
+__all__ = ["CAF"]
+
+
+@register("rule")
+@dataclass(frozen=True)
+class CAF(Rule):
+    """Filter out rows along the top eigenvector of the weighted covariance; keep the best mean.
+
+    Weights start at c_i = 1. While Σ c_i > n − 2f: with μ_c the weighted mean and (λ, v) the top
+    eigenpair of the weighted covariance, τ_i = ⟨x_i − μ_c, v⟩² and c_i ← c_i (1 − τ_i / max_j τ_j).
+    Returns the μ_c of least λ. The maximum is over rows that still weigh something, so each round
+    removes a row; over all rows, as ByzFL takes it, one removed row at 1e30 stalls the filter for
+    ever. Eigenpairs are exact and of n × n matrices.
+
+    >>> import torch
+    >>> CAF()(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)
+    tensor([2.0076])
+    """
+
+    name: ClassVar[str] = "caf"
+    source: ClassVar[str] = "Allouah et al. 2025 (untrusted participants)"
+    needs: ClassVar[str] = "n ≥ 2f+1"
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether honest rows are a majority."""
+        return n >= 2 * f + 1
+
+    def plan(self, geometry: Geometry, f: int) -> Weighted:
+        """Iterate on the rows' weights."""
+        gram, n = geometry.centred_gram, geometry.n
+        counts = np.ones(n)
+        best, least, rounds = counts / n, np.inf, 0
+        while rounds == 0 or counts.sum() > n - 2 * f:
+            rounds += 1
+            weights = counts / counts.sum()
+            value, tau = _deviations(gram, weights)
+            if value < least:
+                best, least = weights, value
+            if tau.max() == 0.0:
+                break  # the rows left coincide
+            counts = counts * (1 - tau / tau.max())
+        return Weighted(best, note={"eigenvalue": least * geometry.unit**2, "rounds": rounds})
+
+
+def _deviations(gram: Array, weights: Array) -> tuple[float, Array]:
+    """Top eigenvalue of the weighted covariance and, for rows of some weight, their τ_i."""
+    used = np.flatnonzero(weights)
+    roots = np.sqrt(weights[used])
+    centring = np.eye(len(used)) - weights[used]  # row i takes x_i to x_i − μ
+    inner = centring @ gram[np.ix_(used, used)] @ centring.T
+    values, vectors = np.linalg.eigh(roots[:, None] * inner * roots)
+    tau = np.zeros(len(weights))
+    if values[-1] <= 0.0:
+        return 0.0, tau
+    # v = Σ_j √w_j u_j (x_j − μ) / √λ
+    tau[used] = (inner @ (roots * vectors[:, -1])) ** 2 / values[-1]
+    return float(values[-1]), tau

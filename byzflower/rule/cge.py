@@ -1,0 +1,40 @@
+"""Comparative gradient elimination (CGE)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from byzflower.geometry import Geometry
+from byzflower.registry import register
+from byzflower.steps import Rule, Weighted, average_of
+
+__all__ = ["CGE"]
+
+
+@register("rule")
+@dataclass(frozen=True)
+class CGE(Rule):
+    """Average of the n − f rows of least norm; ties go to the lowest row index.
+
+    Not resilient averaging (RESAM C.9 gives a counter-example), kept as a baseline.
+
+    >>> import torch
+    >>> CGE()(torch.tensor([[1.0], [2.0], [-3.0], [90.0]]), f=1)
+    tensor([0.])
+    """
+
+    name: ClassVar[str] = "cge"
+    source: ClassVar[str] = "Gupta et al. 2021; RESAM C.9"
+    needs: ClassVar[str] = "n ≥ f+1"
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether a row is left to average."""
+        return n >= f + 1
+
+    def plan(self, geometry: Geometry, f: int) -> Weighted:
+        """Weigh the shortest rows equally."""
+        shortest = np.argsort(geometry.squared_norms(), kind="stable")[: geometry.n - f]
+        return average_of(shortest, geometry.n)

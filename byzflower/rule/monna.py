@@ -1,0 +1,57 @@
+"""Average of the rows nearest a trusted one (MoNNA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from byzflower.errors import InfeasibleError
+from byzflower.geometry import Geometry
+from byzflower.registry import register
+from byzflower.steps import Rule, Weighted, average_of
+from byzflower.validation import integer_at_least
+
+__all__ = ["MoNNA"]
+
+
+@register("rule")
+@dataclass(frozen=True)
+class MoNNA(Rule):
+    """Average of the n − f rows nearest the trusted row, itself included.
+
+    ``trusted`` counts the rows as they were passed in, also where others are removed for NaN or
+    Inf; after a step that changes the number of rows it counts the new ones. Ties go to the
+    lowest row index.
+
+    >>> import torch
+    >>> MoNNA(trusted=1)(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)
+    tensor([2.])
+    """
+
+    name: ClassVar[str] = "monna"
+    source: ClassVar[str] = "Farhadkhani et al. 2023"
+    needs: ClassVar[str] = "n ≥ 2f+1"
+
+    trusted: int = 0
+
+    def __post_init__(self) -> None:
+        integer_at_least(self.trusted, 0, self.name, "trusted")
+
+    def feasible(self, n: int, f: int) -> bool:
+        """Whether honest rows are a majority."""
+        return n >= 2 * f + 1
+
+    def plan(self, geometry: Geometry, f: int) -> Weighted:
+        """Weigh the rows nearest the trusted one equally."""
+        rows = geometry.kept if geometry.n == len(geometry.kept) else np.arange(geometry.n)
+        position = np.flatnonzero(rows == self.trusted)
+        if not len(position):
+            raise InfeasibleError(
+                f"`{self.name}` needs its trusted row among the finite ones; "
+                f"found trusted = {self.trusted}, n = {geometry.n}"
+            )
+        away = geometry.squared_distances()[position[0]]
+        away[position[0]] = -1.0  # a duplicate of lower index must not displace the row itself
+        return average_of(np.argsort(away, kind="stable")[: geometry.n - f], geometry.n)

@@ -1,0 +1,38 @@
+"""Checks of hyper-parameters and counts; each error names the owner, the need and the finding."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+__all__ = ["integer_at_least", "non_negative_int", "norm_order", "positive"]
+
+
+def positive(value: object, owner: str, name: str) -> None:
+    """Refuse a hyper-parameter that is not a positive, finite number."""
+    if not _is_real(value) or not (math.isfinite(value) and value > 0):  # type: ignore[arg-type, operator]
+        raise ValueError(f"`{owner}` needs {name} > 0; found {value!r}")
+
+
+def norm_order(value: object, owner: str) -> None:
+    """Refuse a p of ‖·‖_p that is not a finite number ≥ 1."""
+    if not _is_real(value) or not 1 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"`{owner}` needs a finite p ≥ 1; found {value!r}")
+
+
+def integer_at_least(value: object, least: int, owner: str, name: str) -> None:
+    """Refuse a hyper-parameter that is not an integer ≥ ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"`{owner}` needs an integer {name} ≥ {least}; found {value!r}")
+
+
+def non_negative_int(value: object, name: str) -> int:
+    """Return ``value`` if it is an integer ≥ 0, else say what was found."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"`{name}` needs an integer ≥ 0; found {value!r}")
+    return int(value)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
