@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from importlib import import_module
 from typing import Any
@@ -24,6 +27,7 @@ __all__ = [
     "disable_telemetry",
     "duplicate",
     "empty_run",
+    "ending_busy_clients",
     "relabel_source",
 ]
 
@@ -31,6 +35,7 @@ CLIENT_RAISED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 NODE_UNAVAILABLE = ErrorCode.NODE_UNAVAILABLE
 ENGINE_FAILURES = frozenset({ErrorCode.UNKNOWN, ErrorCode.LOAD_CLIENT_APP_EXCEPTION})
 
+_GRACE_SECONDS = 10.0
 _RUN_MODULES = ("flwr.supercore.run", "flwr.common.typing")
 _TELEMETRY_MODULES = ("flwr.supercore.telemetry", "flwr.common.telemetry")
 
@@ -124,6 +129,31 @@ def disable_telemetry() -> None:
     for name in _TELEMETRY_MODULES:
         if name in sys.modules:
             sys.modules[name].__dict__["FLWR_TELEMETRY_ENABLED"] = "0"
+
+
+@contextmanager
+def ending_busy_clients() -> Iterator[None]:
+    """Let Flower's Ray backend end clients that are computing when it shuts Ray down.
+
+    It ends idle workers alone. After Ctrl-C the threads that wait for busy ones would wait for
+    ever, and keep this process from ending.
+    """
+    backend = import_module("flwr.server.superlink.fleet.vce.backend.raybackend").RayBackend
+    terminate = backend.terminate
+
+    def terminate_all(self: Any) -> None:
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self.pool and self.pool._future_to_actor and time.monotonic() < deadline:
+            for actor in list(self.pool._future_to_actor.values()):
+                import_module("ray").kill(actor)
+            time.sleep(0.05)
+        terminate(self)
+
+    backend.terminate = terminate_all
+    try:
+        yield
+    finally:
+        backend.terminate = terminate
 
 
 def _set(message: Message, name: str, value: object) -> None:

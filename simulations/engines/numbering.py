@@ -110,7 +110,7 @@ class NumberedGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages to nodes; return the messages' ids."""
-        sent = []
+        sent: list[str] = []
         for message in messages:
             number = message.metadata.dst_node_id
             # Unknown numbers go through unchanged: Flower answers for nodes it does not know.

@@ -11,7 +11,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from byzflower.simulations.engines.execution import Client
-from byzflower.simulations.engines.internals import disable_telemetry
+from byzflower.simulations.engines.internals import disable_telemetry, ending_busy_clients
 from byzflower.simulations.engines.numbering import NumberedGrid
 from byzflower.simulations.engines.quiet import quiet, worker_environment
 from byzflower.simulations.engines.server import Server, call_server
@@ -114,7 +114,7 @@ def run_on_ray(
     }
     _refuse_running_ray()
     disable_telemetry()
-    with worker_environment(), quiet():
+    with worker_environment(), quiet(), ending_busy_clients():
         try:
             _simulate(run.app(), ShippedApp(client_app, run_config), num_nodes, backend)
         except Exception as failure:

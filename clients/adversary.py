@@ -1,0 +1,190 @@
+"""The omniscient, colluding adversary of the papers, as a grid around any grid."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from byzflower.attack import Attack
+from byzflower.clients.forgery import Forgery
+from byzflower.specs import parse, parse_attack
+from byzflower.steps import Aggregator
+from byzflower.strategies.buffers import Buffers
+
+__all__ = ["Adversary"]
+
+
+class Adversary(Grid):
+    """Answer for the colluders of a round, knowing what its honest nodes have sent.
+
+    Train messages to colluders are withheld: they never train. When the honest replies are in,
+    the attack forges one update for each withheld message, and each colluder answers with a reply
+    that looks like an honest one: same records, keys, shapes and dtypes, the honest replies'
+    median metrics, the first honest reply's buffers. Everything else, evaluation included, goes
+    straight to the inner grid. Data-level attacks forge nothing: all messages pass, and the
+    colluders' own app trains on poisoned data. It needs Flower's public interface alone, so it
+    works in process, on Flower's simulation and in a deployment, against any strategy.
+
+    Honest replies that are errors, cannot be read, differ in layout from the others or are not
+    finite tell the adversary nothing; it passes them on and notes their nodes in `ignored`. With
+    no honest update to go by, the colluders stay silent.
+
+    Parameters
+    ----------
+    grid : Grid
+        Connection to the nodes.
+    attack : str or Attack
+        What the colluders do, for instance ``"alie(tau=1.5)"``.
+    nodes : collection of int
+        Node ids of the colluders.
+    rule : str or Aggregator, optional
+        The server's aggregation, for attacks with ``needs_rule``.
+    payload : {"model", "gradient"}
+        What replies hold: the client's model (an update is reply − received model), or a gradient
+        or momentum (the update itself).
+    seed : int
+        Seed ≥ 0; the attack's randomness in round t follows from (seed, t).
+    buffers : collection of str, callable or None
+        Arrays that are no parameters, see `byzflower.strategies.buffers.buffer_names`.
+
+    Raises
+    ------
+    ValueError
+        If `payload` or `seed` is none of the above, or the attack needs a rule and has none.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> from byzflower.simulations.engines import InProcessGrid
+    >>> grid = Adversary(InProcessGrid(ClientApp(), 10), "sign_flip", nodes={9, 10})
+    >>> grid.num_colluders, len(list(grid.get_node_ids()))
+    (2, 10)
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        attack: str | Attack,
+        nodes: Collection[int],
+        *,
+        rule: str | Aggregator | None = None,
+        payload: Literal["model", "gradient"] = "model",
+        seed: int = 0,
+        buffers: Buffers = None,
+    ) -> None:
+        if payload not in ("model", "gradient"):
+            raise ValueError(f"`payload` must be 'model' or 'gradient'; found {payload!r}")
+        if seed < 0:
+            raise ValueError(f"`seed` must be ≥ 0; found {seed}")
+        self.inner = grid
+        self.attack = parse_attack(attack) if isinstance(attack, str) else attack
+        self.rule = parse(rule) if isinstance(rule, str) else rule
+        if self.attack.needs_rule and self.rule is None:
+            raise ValueError(f"`{self.attack.spec}` needs the server's rule; found none")
+        self.nodes = frozenset(nodes)
+        self.ignored: dict[int, tuple[int, ...]] = {}
+        self._payload = payload
+        self._seed = seed
+        self._buffers = buffers
+        self._state: Any = None
+        self._round = 0
+
+    @property
+    def num_colluders(self) -> int:
+        """Number of colluding nodes."""
+        return len(self.nodes)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Send what honest nodes get, and add the colluders' replies to theirs."""
+        messages = list(messages)
+        held = [message for message in messages if self._withholds(message)]
+        if not held:
+            return list(self.inner.send_and_receive(messages, timeout=timeout))
+        sent = [message for message in messages if not self._withholds(message)]
+        replies = list(self.inner.send_and_receive(sent, timeout=timeout)) if sent else []
+        return replies + self._forge(held, replies)
+
+    def _withholds(self, message: Message) -> bool:
+        category = message.metadata.message_type.partition(".")[0]
+        return (
+            self.attack.level == "update"
+            and category == MessageType.TRAIN
+            and message.metadata.dst_node_id in self.nodes
+        )
+
+    def _forge(self, held: list[Message], replies: list[Message]) -> list[Message]:
+        self._round = _server_round(held[0].content, default=self._round + 1)
+        received = held[0].content if self._payload == "model" else None
+        forgery = Forgery(replies, received, self._buffers)
+        if forgery.ignored:
+            self.ignored[self._round] = forgery.ignored
+        if forgery.updates is None:
+            return []
+        rows, self._state = self.attack.step(
+            forgery.updates,
+            len(held),
+            rng=_generator(self._seed, self._round),
+            rule=self.rule,
+            state=self._state,
+        )
+        return [
+            Message(forgery.content(row), reply_to=message)
+            for row, message in zip(rows, held, strict=True)
+        ]
+
+    def set_run(self, run: Any) -> None:
+        """Set the inner grid's run."""
+        self.inner.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        """The inner grid's run."""
+        return self.inner.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Return a message made by the inner grid."""
+        return self.inner.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the inner grid's nodes, colluders included."""
+        return self.inner.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Push to the inner grid: only `send_and_receive` sees a round as a whole and attacks."""
+        return self.inner.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Pull from the inner grid."""
+        return self.inner.pull_messages(message_ids)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not set yet, as while unpickling
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+def _server_round(content: RecordDict, default: int) -> int:
+    for record in content.config_records.values():
+        value = record.get("server-round")
+        if isinstance(value, int):
+            return value
+    return default
+
+
+def _generator(seed: int, server_round: int) -> torch.Generator:
+    entropy = np.random.SeedSequence((seed, server_round)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(entropy[0]))

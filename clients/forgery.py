@@ -1,0 +1,148 @@
+"""From honest replies to a matrix of updates, and from a forged update back to a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from functools import reduce
+from statistics import median_low
+from typing import TypeAlias, cast
+
+import torch
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from torch import Tensor
+
+from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.strategies.buffers import Buffers, buffer_names
+
+__all__ = ["Forgery"]
+
+Model: TypeAlias = dict[str, Tensor]
+
+
+class Forgery:
+    """The honest updates of a round, and replies that look like theirs.
+
+    Parameters
+    ----------
+    replies : Iterable[Message]
+        The honest nodes' replies, in any order.
+    received : RecordDict or None
+        What the nodes were sent, if replies hold models: an update is reply − received model.
+    buffers : collection of str, callable or None
+        Arrays that are no parameters.
+
+    Attributes
+    ----------
+    updates : Tensor or None
+        Honest updates, (h, d), ordered by node id: the floating-point parameters, one after
+        another, in float32 or, where a parameter is, float64. ``None`` if there is none.
+    ignored : tuple[int, ...]
+        Sources of the replies that are of no use.
+
+    Raises
+    ------
+    ValueError
+        If replies hold models and `received` has no model of their layout.
+    """
+
+    def __init__(
+        self, replies: Iterable[Message], received: RecordDict | None, buffers: Buffers
+    ) -> None:
+        self.updates: Tensor | None = None
+        in_order = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+        honest = _of_one_layout([(reply, _read(reply)) for reply in in_order])
+        if honest:
+            self._first = honest[0][1]
+            names = buffer_names(self._first, buffers)
+            self._parameters = [name for name in self._first if name not in names]
+            self._base = None if received is None else _matching(received, self._first)
+            rows = self._rows([model for _, model in honest])
+            finite = rows.isfinite().all(dim=1).tolist()
+            honest = [pair for pair, good in zip(honest, finite, strict=True) if good]
+            if honest and self._parameters:
+                self.updates = rows if all(finite) else rows[torch.tensor(finite)]
+        self._contents = [reply.content for reply, _ in honest]
+        used = {id(reply) for reply, _ in honest}
+        self.ignored = tuple(r.metadata.src_node_id for r in in_order if id(r) not in used)
+
+    def _rows(self, models: list[Model]) -> Tensor:
+        parts = [self._first[name] for name in self._parameters]
+        dtype = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
+        device = parts[0].device if parts else None
+        d = sum(part.numel() for part in parts)
+        rows = torch.empty(len(models), d, dtype=dtype, device=device)
+        for row, model in zip(rows, models, strict=True):
+            offset = 0
+            for name in self._parameters:
+                part = row[offset : offset + model[name].numel()].view(model[name].shape)
+                part.copy_(model[name])
+                if self._base is not None:
+                    part.sub_(self._base[name].to(part))
+                offset += part.numel()
+        return rows
+
+    def content(self, update: Tensor) -> RecordDict:
+        """Return a reply with this update (d,): what an honest node would send, had it made it."""
+        arrays = dict(self._first)
+        offset = 0
+        for name in self._parameters:
+            like = self._first[name]
+            value = update[offset : offset + like.numel()].view(like.shape)
+            offset += like.numel()
+            if self._base is not None:
+                value = value + self._base[name].to(value)
+            arrays[name] = value.to(like.dtype)
+        content = RecordDict()
+        for name, record in self._contents[0].items():
+            if isinstance(record, ArrayRecord):
+                content[name] = to_record(arrays)
+            elif isinstance(record, MetricRecord):
+                content[name] = _typical([other.get(name) for other in self._contents], record)
+            else:
+                content[name] = deepcopy(record)
+        return content
+
+
+def _read(reply: Message) -> Model | None:
+    if reply.has_error() or len(reply.content.array_records) != 1:
+        return None
+    record = next(iter(reply.content.array_records.values()))
+    try:
+        return {name: to_tensor(array) for name, array in record.items()} or None
+    except Exception:  # bytes of a faulty client can fail in any way
+        return None
+
+
+def _of_one_layout(pairs: list[tuple[Message, Model | None]]) -> list[tuple[Message, Model]]:
+    """Return the readable replies of the commonest layout; a faulty honest node has its own."""
+    groups: dict[object, list[tuple[Message, Model]]] = {}
+    for reply, model in pairs:
+        if model is not None:
+            layout = frozenset((name, x.shape, x.dtype) for name, x in model.items())
+            groups.setdefault(layout, []).append((reply, model))
+    return max(groups.values(), key=len, default=[])
+
+
+def _matching(received: RecordDict, model: Model) -> Model:
+    shapes = {name: value.shape for name, value in model.items()}
+    for record in received.array_records.values():
+        if {name: torch.Size(array.shape) for name, array in record.items()} == shapes:
+            return {name: to_tensor(array) for name, array in record.items()}
+    raise ValueError(
+        "payload 'model' needs replies with the received model's keys and shapes; "
+        f"found {sorted(model)} in a reply to {sorted(received)}"
+    )
+
+
+def _typical(records: list[object], like: MetricRecord) -> MetricRecord:
+    typical = deepcopy(like)
+    for key, value in like.items():
+        if isinstance(value, int | float):
+            values = [
+                record[key]
+                for record in records
+                if isinstance(record, MetricRecord) and isinstance(record.get(key), type(value))
+            ]
+            typical[key] = cast("int | float", median_low(cast("list[float]", values)))
+    return typical
