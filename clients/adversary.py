@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
+from torch import Tensor
 
 from byzflower.attack import Attack
 from byzflower.clients.forgery import Forgery
@@ -92,6 +93,7 @@ class Adversary(Grid):
         self._seed = seed
         self._buffers = buffers
         self._state: Any = None
+        self._center: Tensor | None = None
         self._round = 0
 
     @property
@@ -127,13 +129,19 @@ class Adversary(Grid):
             self.ignored[self._round] = forgery.ignored
         if forgery.updates is None:
             return []
+        rng = _generator(self._seed, self._round)
         rows, self._state = self.attack.step(
             forgery.updates,
             len(held),
-            rng=_generator(self._seed, self._round),
+            rng=rng,
             rule=self.rule,
             state=self._state,
+            center=self._center,
         )
+        if self.attack.needs_rule and self.rule is not None and self.rule.needs_center:
+            # What the server aggregates now is what its rule measures against next round.
+            everything = torch.cat([forgery.updates, rows])
+            self._center = self.rule(everything, f=len(held), rng=rng, center=self._center)
         return [
             Message(forgery.content(row), reply_to=message)
             for row, message in zip(rows, held, strict=True)

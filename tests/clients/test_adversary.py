@@ -37,8 +37,9 @@ class FakeAttack:
         self.forge = forge
         self.calls = []
 
-    def step(self, honest, f, *, rng=None, rule=None, state=None):
-        self.calls.append({"honest": honest.clone(), "f": f, "rule": rule, "state": state})
+    def step(self, honest, f, *, rng=None, rule=None, state=None, center=None):
+        call = {"f": f, "rule": rule, "state": state, "center": center}
+        self.calls.append({"honest": honest.clone(), **call})
         return self.forge(honest, f, rng), (state or 0) + 1
 
 
@@ -315,14 +316,31 @@ def test_data_attacks_let_the_colluders_train(model):
     assert trainer.trained == list(range(1, N + 1))
 
 
-@pytest.mark.parametrize("spec", ["foe(tau=10)", "alie(tau=1.5)", "sign_flip"])
-def test_attacks_of_the_package(model, spec):
-    grid = Adversary(InProcessGrid(Trainer(), N), spec, COLLUDERS, payload="gradient")
+SPECS = [
+    "alie(tau=1.5)",
+    "duplicate",
+    "foe(tau=10)",
+    "gaussian",
+    "inf",
+    "mimic",
+    "nan",
+    "random",
+    "sign_flip",
+    "zero",
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_attacks_of_the_package(spec):
+    grid = Adversary(InProcessGrid(Trainer("gradient"), N), spec, COLLUDERS, payload="gradient")
     replies = by_node(train_round(grid, {"w": torch.zeros(3)}))
     honest = torch.arange(1.0, H + 1).unsqueeze(1).expand(H, 3)
-    expected = bf.parse_attack(spec)(honest.clone(), f=F)
+    entropy = np.random.SeedSequence((0, 1)).generate_state(1, np.uint64)[0]
+    rng = torch.Generator().manual_seed(int(entropy))
+    expected = bf.parse_attack(spec)(honest.clone(), f=F, rng=rng)
     for node, row in zip((6, 7), expected, strict=True):
-        torch.testing.assert_close(to_tensor(replies[node].content["arrays"]["w"]), row)
+        sent = to_tensor(replies[node].content["arrays"]["w"])
+        torch.testing.assert_close(sent, row, equal_nan=True)
 
 
 def test_the_rule_is_handed_to_the_attack(model):
@@ -333,6 +351,20 @@ def test_the_rule_is_handed_to_the_attack(model):
     grid = Adversary(InProcessGrid(Trainer(), N), attack, COLLUDERS, rule="nnm > krum")
     train_round(grid, model)
     assert attack.calls[0]["rule"] == bf.parse("nnm > krum")
+
+
+def test_attacks_learn_what_a_centred_rule_measures_against():
+    attack = FakeAttack()
+    attack.needs_rule = True
+    inner = InProcessGrid(Trainer("gradient"), N)
+    rule = "centered_clipping"
+    grid = Adversary(inner, attack, COLLUDERS, rule=rule, payload="gradient")
+    for t in (1, 2):
+        train_round(grid, {"w": torch.zeros(3)}, server_round=t)
+    assert attack.calls[0]["center"] is None
+    honest = attack.calls[0]["honest"]
+    rows = torch.cat([honest, honest.mean(0).expand(F, -1)])
+    torch.testing.assert_close(attack.calls[1]["center"], bf.parse(rule)(rows, f=F))
 
 
 def test_bad_options():
