@@ -6,6 +6,7 @@ wraps one for messages. Importing this package imports Flower and PyTorch.
 
 from __future__ import annotations
 
+from byzflower.clients.adversary import Adversary
 from byzflower.clients.algorithms import (
     ALGORITHMS,
     RSA,
@@ -33,6 +34,7 @@ __all__ = [
     "ALGORITHMS",
     "GARBAGE",
     "RSA",
+    "Adversary",
     "Algorithm",
     "ClientTask",
     "Gradient",

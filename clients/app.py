@@ -135,7 +135,7 @@ def received_model(content: RecordDict, node: Node) -> dict[str, Tensor]:
     record = content.get("arrays")
     if not isinstance(record, ArrayRecord):
         raise ValueError(f"a message needs the ArrayRecord 'arrays'; found {sorted(content)}")
-    layout = node.layout
+    layout = node.objective.layout
     if record.keys() != layout.keys():
         missing, extra = (
             sorted(layout.keys() - record.keys()),

@@ -36,11 +36,9 @@ class Node:
     def __init__(self, task: ClientTask, algorithm: Algorithm) -> None:
         self.task = task.on_device()
         self.algorithm = algorithm
+        self._torch_seed = _TorchSeed(task.device)
         # One client at a time needs no vmap, and autograd alone is faster.
         self.objective = task.objective.with_autograd()
-        self.layout = {
-            name: (value.shape, value.dtype) for name, value in self.objective.initial().items()
-        }
         self._table: GradientTable | None = None
         self._record = f"byzflower.{algorithm.name}"
 
@@ -50,7 +48,7 @@ class Node:
         """Return the reply's arrays, keyed and ordered as the model, and its metrics."""
         params, buffers = self.objective.split(model)
         work = self.prepare(params, buffers, server_round, context)
-        with _torch_seeded(int(work.batch.key), self.task.device):
+        with self._torch_seed(int(work.batch.key)):
             step = self.algorithm.local_step(
                 self.objective, params, buffers, work.batch, work.state
             )
@@ -125,7 +123,7 @@ class Node:
                     table.steps,
                 )
             examples = Batch(self.task.x, self.task.y, batch.key)
-            with _torch_seeded(int(batch.key), self.task.device):
+            with self._torch_seed(int(batch.key)):
                 table.fill(self.objective, params, buffers, examples)
         return table
 
@@ -142,18 +140,24 @@ class Node:
         return self._table
 
 
-@contextmanager
-def _torch_seeded(seed: int, device: str | torch.device) -> Iterator[None]:
-    """Seed PyTorch's generators for models that draw from them, and put them back after."""
-    generators = [torch.default_generator]
-    device = torch.device(device)
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    states = [g.get_state() for g in generators]
-    try:
-        for g in generators:
-            g.manual_seed(seed)
-        yield
-    finally:
-        for g, state in zip(generators, states, strict=True):
-            g.set_state(state)
+class _TorchSeed:
+    """Seeds PyTorch's generators for models that draw from them, and puts them back after."""
+
+    def __init__(self, device: str | torch.device) -> None:
+        self._generators = [torch.default_generator]
+        device = torch.device(device)
+        if device.type == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._generators.append(torch.cuda.default_generators[index])
+
+    @contextmanager
+    def __call__(self, seed: int) -> Iterator[None]:
+        states = [generator.get_state() for generator in self._generators]
+        try:
+            for generator in self._generators:
+                generator.manual_seed(seed)
+            yield
+        finally:
+            for generator, state in zip(self._generators, states, strict=True):
+                generator.set_state(state)

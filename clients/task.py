@@ -106,4 +106,8 @@ class ClientTask:
         )
         rows = torch.from_numpy(indices).to(self.x.device)
         key_tensor = torch.tensor(key, dtype=torch.int32, device=self.x.device)
-        return rows, Batch(self.x[rows], self.y[rows], key_tensor)
+        flat = rows.flatten()
+        x, y = (data.index_select(0, flat) for data in (self.x, self.y))
+        return rows, Batch(
+            x.view(*rows.shape, *x.shape[1:]), y.view(*rows.shape, *y.shape[1:]), key_tensor
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,8 @@ class Objective:
 
     Every method is pure: it takes the parameters and buffers as dictionaries of tensors (the
     model's ``state_dict`` split in two), modifies nothing, and works under ``torch.func.vmap``
-    (with ``randomness="different"`` when the model calls PyTorch's generator itself).
+    (with ``randomness="different"`` when the model calls PyTorch's generator itself). Threads must
+    not share an objective.
 
     Parameters
     ----------
@@ -104,8 +106,17 @@ class Objective:
         object.__setattr__(self, "_dropouts", dropouts)
 
     def with_autograd(self) -> Objective:
-        """Return this objective with ``eager=True``."""
-        return self if self.eager else replace(self, eager=True)
+        """Return this objective with ``eager=True``; made once."""
+        return self if self.eager else self._with_autograd
+
+    @cached_property
+    def _with_autograd(self) -> Objective:
+        return replace(self, eager=True)
+
+    @cached_property
+    def layout(self) -> dict[str, tuple[torch.Size, torch.dtype]]:
+        """Shape and dtype of every array of the model's ``state_dict``, in its order."""
+        return {name: (v.shape, v.dtype) for name, v in self.model.state_dict().items()}
 
     @property
     def mixes_examples(self) -> bool:

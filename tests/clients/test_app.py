@@ -189,6 +189,22 @@ def test_saga_ignores_the_table_of_an_earlier_run(plain, make_message, make_cont
     torch.testing.assert_close(arrays_of(stale), arrays_of(fresh))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("algorithm", [Momentum(clip=1.0), Saga()], ids=lambda a: a.name)
+def test_a_gpu_gives_the_replies_of_the_cpu(algorithm, make_message, make_context):
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3))
+    replies = {}
+    for device in ("cpu", "cuda"):
+        app = make_client_app(loader(module, device=device), algorithm)
+        context = make_context()
+        for t in (1, 2):
+            replies[device] = arrays_of(app(make_message(module.state_dict(), t), context))
+    assert all(v.is_cuda for v in replies["cuda"].values())
+    on_cpu = {name: v.cpu() for name, v in replies["cuda"].items()}
+    torch.testing.assert_close(on_cpu, replies["cpu"], rtol=1e-4, atol=1e-5)
+
+
 def test_a_task_is_loaded_once_per_node_and_run(model, make_message, make_context):
     loaded = []
     load = loader(model)
