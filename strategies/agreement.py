@@ -37,7 +37,8 @@ class Agreement:
     explanation : Explanation or None
         The aggregate, weights and what each step did.
     distances : dict or None
-        Distance of each node's update to the aggregate, in units of the median distance.
+        Distance of each node's update to the aggregate, in units of the median distance;
+        ``None`` if not measured.
     shares : dict or None
         Weight of each node × number of nodes; ``None`` for coordinate-wise rules.
     """
@@ -61,6 +62,7 @@ def agree(
     malformed: int = 0,
     rng: torch.Generator | None = None,
     center: Tensor | None = None,
+    measure_distances: bool = True,
 ) -> Agreement:
     """Apply a rule to the replies; report instead of raising where it is undefined.
 
@@ -82,6 +84,8 @@ def agree(
         Randomness of the rule.
     center : Tensor or None
         Previous aggregate, shape (d,), for rules with ``needs_center``.
+    measure_distances : bool
+        Whether to read the updates once more for the distances.
     """
     replies = tuple(replies)
     if malformed > f:
@@ -108,7 +112,7 @@ def agree(
         f - len(rejections),
         rejections,
         explanation=explanation,
-        distances=_distances(updates, replies, explanation),
+        distances=_distances(updates, replies, explanation) if measure_distances else None,
         shares=_shares(replies, explanation),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import nan
 
@@ -28,9 +28,11 @@ class NodeConduct:
         Rounds in which the rule gave rows weights (coordinate-wise rules give none).
     weight : float
         Sum over those rounds of weight × number of rows: 1 a round is an even share.
+    measured : int
+        Rounds in which distances were measured.
     distance : float
-        Sum over rounds of its update's distance to the aggregate, relative to the round's median
-        distance: about 1 a round for most nodes.
+        Sum over those rounds of its update's distance to the aggregate, relative to the round's
+        median distance: about 1 a round for most nodes.
     rejections : Counter[Reason]
         Replies turned away, by reason.
     """
@@ -40,6 +42,7 @@ class NodeConduct:
     accepted: int = 0
     weighed: int = 0
     weight: float = 0.0
+    measured: int = 0
     distance: float = 0.0
     rejections: Counter[Reason] = field(default_factory=Counter)
 
@@ -57,7 +60,7 @@ class NodeConduct:
             "accepted": self.accepted,
             "offences": self.offences,
             "weight": self.weight / self.weighed if self.weighed else nan,
-            "distance": self.distance / self.accepted if self.accepted else nan,
+            "distance": self.distance / self.measured if self.measured else nan,
             **{
                 str(reason): self.rejections[reason] for reason in Reason if self.rejections[reason]
             },
@@ -72,7 +75,7 @@ class Conduct:
     >>> conduct = Conduct()
     >>> conduct.ask([7, 8])
     >>> conduct.reject(Rejection(8, Reason.SHAPE, "needs shape (2,); found (3,)"))
-    >>> conduct.accept({7: 1.0}, {7: 1.0})
+    >>> conduct.accept([7], distances={7: 1.0}, shares={7: 1.0})
     >>> print(conduct.table())
     node  asked  accepted  offences  weight  distance  rejections
        8      1         0         1       -         -  shape: 1
@@ -94,17 +97,24 @@ class Conduct:
         node = self._nodes.get(node_id)
         return 0 if node is None else node.offences
 
-    def ask(self, node_ids: list[int]) -> None:
+    def ask(self, node_ids: Iterable[int]) -> None:
         """Note that the nodes were asked to train."""
         for node_id in node_ids:
             self._nodes.setdefault(node_id, NodeConduct(node_id)).asked += 1
 
-    def accept(self, distances: Mapping[int, float], shares: Mapping[int, float] | None) -> None:
+    def accept(
+        self,
+        node_ids: Iterable[int],
+        distances: Mapping[int, float] | None = None,
+        shares: Mapping[int, float] | None = None,
+    ) -> None:
         """Note the updates a rule aggregated: relative distance and share of each node."""
-        for node_id, distance in distances.items():
+        for node_id in node_ids:
             node = self._nodes[node_id]
             node.accepted += 1
-            node.distance += distance
+            if distances is not None:
+                node.measured += 1
+                node.distance += distances[node_id]
             if shares is not None:
                 node.weighed += 1
                 node.weight += shares[node_id]

@@ -76,7 +76,7 @@ class Model:
             if payload == "gradient":
                 blocks.append(rows)
             else:
-                blocks.append(torch.stack(rows).sub_(self.tensors[key].to(device)))
+                blocks.append(_differences(rows, self.tensors[key].to(device)))
         return Updates.from_blocks(blocks)
 
     def restore(
@@ -125,3 +125,10 @@ class Model:
             if not is_finite(result[key]):
                 raise ValueError(f"the inner strategy returned NaN or Inf in {key!r}")
         return result
+
+
+def _differences(rows: Sequence[Tensor], sent: Tensor) -> Tensor:
+    block = sent.new_empty((len(rows), *sent.shape))
+    for row, difference in zip(rows, block, strict=True):
+        torch.sub(row, sent, out=difference)
+    return block

@@ -71,6 +71,9 @@ class Robust(Strategy):
         The run stops after that many rounds in a row left the model unchanged.
     quarantine_after : int or None
         Ignore a node after that many malformed replies; never by default.
+    measure_distances : bool
+        Whether `conduct` records each update's distance to the aggregate; it takes one more pass
+        over the updates.
 
     Attributes
     ----------
@@ -115,6 +118,7 @@ class Robust(Strategy):
         seed: int | None = None,
         max_skipped_rounds: int = 5,
         quarantine_after: int | None = None,
+        measure_distances: bool = True,
     ) -> None:
         _check_malicious(num_malicious_nodes)
         _check_payload(inner, payload)
@@ -135,6 +139,7 @@ class Robust(Strategy):
         self.buffers = buffers
         self.max_skipped_rounds = max_skipped_rounds
         self.quarantine_after = quarantine_after
+        self.measure_distances = measure_distances
         self.history: list[RoundRecord] = []
         self.conduct = Conduct()
         self._rng = None if seed is None else torch.Generator().manual_seed(seed)
@@ -204,6 +209,7 @@ class Robust(Strategy):
             malformed=malformed,
             rng=self._rng,
             center=self._center,
+            measure_distances=self.measure_distances,
         )
         rejections.extend(agreement.rejections)
         outcome, problem = self._step(server_round, self._model, agreement)
@@ -224,8 +230,8 @@ class Robust(Strategy):
             return self._skip(record, problem)
         arrays, metrics = outcome
         self._skipped = 0
-        if agreement.distances is not None:
-            self.conduct.accept(agreement.distances, agreement.shares)
+        nodes = [reply.node_id for reply in agreement.used]
+        self.conduct.accept(nodes, agreement.distances, agreement.shares)
         metrics.update(record.to_metrics())
         return arrays, MetricRecord(metrics)
 

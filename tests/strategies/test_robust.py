@@ -441,6 +441,14 @@ def test_coordinate_wise_rules_give_no_weights(make_content: Any, make_round: An
     assert np.isnan(row["weight"])
 
 
+def test_distances_need_not_be_measured(make_content: Any, make_round: Any) -> None:
+    strategy = Robust(FedAvg(), "multi_krum", 1, measure_distances=False)
+    make_round(strategy, MODEL, 5).run(shifted(make_content))
+    rows = strategy.conduct.to_rows()
+    assert all(np.isnan(row["distance"]) for row in rows)
+    assert {row["node"]: row["accepted"] for row in rows} == dict.fromkeys(range(101, 106), 1)
+
+
 def test_shared_arrays_reach_the_rule_without_a_copy(
     make_round: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
