@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from torch import Tensor
 
-from byzflower.kernels import reference
+from byzflower.kernels import cpu, reference
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source
 
@@ -31,9 +31,9 @@ def reduce(
     Parameters
     ----------
     blocks
-        The rows, one model array at a time: (n, c) tensors or sequences of n tensors (c,), all of
-        one dtype (float16, bfloat16, float32, float64) and device, and finite in ``rows``. Half
-        types are computed in float32; sums are float64. Never modified.
+        The rows, one model array at a time: (n, c) tensors or sequences of n tensors (c,), on one
+        device, float16, bfloat16, float32 or float64 and, in ``rows``, finite. Half types are
+        computed in float32; sums are float64. Never modified.
     reduction
         What to compute for each column.
     out
@@ -46,7 +46,7 @@ def reduce(
     Returns
     -------
     str
-        The backend that did it: ``"torch"``, ``"cpu"`` or ``"triton"``.
+        The backend that did it: ``"llvm"``, ``"triton"`` or ``"torch"``.
 
     Raises
     ------
@@ -63,5 +63,8 @@ def reduce(
     """
     source = Source.of(blocks, mixing, rows)
     reduction.check(source.m)
+    if cpu.worthwhile(source) and cpu.supports(source):
+        cpu.reduce(source, reduction, out)
+        return "llvm"
     reference.reduce(source, reduction, out)
     return "torch"

@@ -1,4 +1,4 @@
-"""Where a kernel's columns come from: rows of blocks, chosen, converted and mixed on the way."""
+"""Where a reduction's columns come from: rows of blocks, chosen, widened and mixed on the way."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from byzflower.kernels.reduction import Block
 
 __all__ = ["Source"]
 
-# Below this a float32 weight is (nearly) denormal and would lose digits.
-_SMALLEST_FLOAT32_WEIGHT = 2.0**-100
-
 
 @dataclass(frozen=True)
 class Source:
     """Blocks of rows and what to do to them before they are reduced.
 
-    ``rows`` picks rows by index (all when None); ``mixing`` (m, rows) then replaces them by its
-    combinations of them, chunk by chunk: the n×d matrix of mixed rows never exists.
+    ``rows`` picks rows by index; ``mixing`` (m, rows) then replaces them by combinations of them,
+    a chunk of columns at a time: the matrix of all mixed rows never exists.
     """
 
     blocks: tuple[Block, ...]
+    rows: tuple[int, ...]
     mixing: Tensor | None
-    rows: tuple[int, ...] | None
 
     @classmethod
     def of(
@@ -36,63 +33,69 @@ class Source:
         mixing: np.ndarray | Tensor | None = None,
         rows: Sequence[int] | None = None,
     ) -> Source:
-        """Bring the arguments of :func:`byzflower.kernels.reduce` into one form."""
-        source = cls(
-            tuple(blocks),
-            None if mixing is None else torch.as_tensor(mixing, dtype=torch.float64),
-            None if rows is None else tuple(int(row) for row in rows),
-        )
-        if source.mixing is not None and source.mixing.shape[1] != source.selected:
-            raise ValueError(
-                f"`mixing` needs a column for each of the {source.selected} rows; "
-                f"found shape {tuple(source.mixing.shape)}"
-            )
-        return source
+        """Bring the arguments of :func:`byzflower.kernels.reduce` into their simplest form.
 
-    @property
-    def selected(self) -> int:
-        """How many rows are read."""
-        return len(self.blocks[0]) if self.rows is None else len(self.rows)
+        Rows that no combination uses are not read; a mixing matrix that selects is a selection.
+        """
+        blocks = tuple(blocks)
+        chosen = np.arange(len(blocks[0])) if rows is None else np.asarray(rows, dtype=np.intp)
+        if mixing is None:
+            return cls(blocks, tuple(chosen.tolist()), None)
+        matrix = np.asarray(mixing, dtype=np.float64)
+        if matrix.ndim != 2 or matrix.shape[1] != len(chosen):
+            raise ValueError(
+                f"`mixing` needs a column for each of the {len(chosen)} rows; "
+                f"found shape {matrix.shape}"
+            )
+        if (np.count_nonzero(matrix, axis=1) == 1).all() and (matrix.sum(axis=1) == 1).all():
+            return cls(blocks, tuple(chosen[matrix.argmax(axis=1)].tolist()), None)
+        used = matrix.any(axis=0)
+        used[0] |= not used.any()
+        return cls(blocks, tuple(chosen[used].tolist()), torch.from_numpy(matrix[:, used]))
 
     @property
     def m(self) -> int:
         """How many rows reach the reduction."""
-        return self.selected if self.mixing is None else int(self.mixing.shape[0])
+        return len(self.rows) if self.mixing is None else int(self.mixing.shape[0])
 
     @property
-    def dtype(self) -> torch.dtype:
-        """What the reduction computes in: float64 for float64 rows, float32 for the others."""
-        wide = self.blocks[0][0].dtype == torch.float64
-        return torch.float64 if wide else torch.float32
+    def d(self) -> int:
+        """How many columns there are."""
+        return sum(block[0].numel() for block in self.blocks)
 
     @property
     def device(self) -> torch.device:
         """Where the rows are."""
         return self.blocks[0][0].device
 
-    def block_rows(self, block: Block) -> list[Tensor]:
-        """Return the chosen rows of a block as 1-D views, outside autograd."""
-        chosen = range(len(block)) if self.rows is None else self.rows
-        return [block[row].detach() for row in chosen]
-
-    def weights(self) -> Tensor | None:
-        """Return the mixing matrix on the rows' device, in the dtype that its weights need."""
+    @property
+    def needs_float64(self) -> bool:
+        """Tell whether a weight is too small for float32: a huge row, clipped."""
         if self.mixing is None:
-            return None
+            return False
         nonzero = self.mixing[self.mixing != 0].abs()
-        fits = nonzero.numel() == 0 or float(nonzero.min()) >= _SMALLEST_FLOAT32_WEIGHT
-        return self.mixing.to(self.device, self.dtype if fits else torch.float64)
+        return bool((nonzero < torch.finfo(torch.float32).tiny).any())
+
+    def part(self, block: Block, start: int, stop: int) -> Tensor:
+        """Return some columns of a block's chosen rows, before mixing, in their own dtype."""
+        return torch.stack([block[row][start:stop] for row in self.rows]).detach()
 
     def chunks(self, columns: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield (first column, (m, ≤ columns) tensor in ``dtype``), in order; for reading only."""
-        weights = self.weights()
+        """Yield (first column, (m, ≤ columns) tensor in the compute dtype), in order."""
         offset = 0
         for block in self.blocks:
-            rows = self.block_rows(block)
-            width = rows[0].numel()
+            dtype = compute_dtype(block)
+            work = torch.float64 if self.needs_float64 else dtype
+            weights = None if self.mixing is None else self.mixing.to(self.device, work)
+            width = block[0].numel()
             for start in range(0, width, columns):
-                chunk = torch.stack([row[start : start + columns] for row in rows])
+                chunk = self.part(block, start, start + columns)
                 if weights is not None:
-                    chunk = weights @ chunk.to(weights.dtype)
-                yield offset + start, chunk.to(self.dtype)
+                    chunk = weights @ chunk.to(work)
+                yield offset + start, chunk.to(dtype)
             offset += width
+
+
+def compute_dtype(block: Block) -> torch.dtype:
+    """Return what a block's values are compared and mixed in: float32, or float64 for float64."""
+    return torch.float64 if block[0].dtype == torch.float64 else torch.float32

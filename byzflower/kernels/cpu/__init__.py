@@ -1,0 +1,165 @@
+"""Reductions on CPU: machine code made for each reduction, run by a few threads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from byzflower.kernels import reference
+from byzflower.kernels.cpu.assembly import ROWS_AT_ONCE
+from byzflower.kernels.cpu.compiler import Kernel, available, compiled
+from byzflower.kernels.cpu.element import TILE
+from byzflower.kernels.reduction import Block, Reduction
+from byzflower.kernels.source import Source, compute_dtype
+
+__all__ = ["reduce", "supports", "worthwhile"]
+
+_MOST_ROWS = 512  # the code of longer networks takes seconds to compile
+_SPAN_ELEMENTS = 1 << 20
+
+
+def supports(source: Source) -> bool:
+    """Tell whether :func:`reduce` can do it: the compiler is there, and the rows are in reach."""
+    return (
+        source.device.type == "cpu"
+        and source.m <= _MOST_ROWS
+        and not source.needs_float64
+        and all(available(_name(block[0].dtype)) for block in source.blocks)
+    )
+
+
+def worthwhile(source: Source) -> bool:
+    """Tell whether there is enough to do to pay for compiling, some 0.1 ms a row and more."""
+    return source.m * source.d >= 1 << 15 and source.d >= 16 * source.m
+
+
+def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
+    """Fill ``out`` (d,) with the reduction of the source's columns, straight from its rows."""
+    _run(source, reduction, out)
+    if out.dtype == torch.float64 and not out.isfinite().all():  # a sum overflowed
+        reference.reduce(source, reduction, out)
+
+
+def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
+    spans: deque[_Span] = deque()
+    offset = 0
+    for block in source.blocks:
+        width = block[0].numel()
+        if width:
+            job = _Job.of(source, reduction, block, out[offset : offset + width])
+            spans.extend(job.spans())
+        offset += width
+
+    def drain() -> None:
+        # Popping is atomic, so threads share the work however fast each of them runs.
+        while True:
+            try:
+                span = spans.popleft()
+            except IndexError:
+                return
+            span.run()
+
+    helpers = min(torch.get_num_threads(), len(spans)) - 1
+    if helpers < 1:
+        drain()
+        return
+    # A pool of its own for each call: safe from any thread, and after a fork.
+    with ThreadPoolExecutor(helpers) as pool:
+        started = [pool.submit(drain) for _ in range(helpers)]
+        drain()
+        for future in started:
+            future.result()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One block: its kernel, where its rows and the weights are, and where its results go.
+
+    ``addresses`` is None for rows that the kernel cannot read in place.
+    """
+
+    source: Source
+    block: Block
+    kernel: Kernel
+    addresses: ctypes.Array[ctypes.c_void_p] | None
+    weights: Tensor | None
+    out: Tensor
+
+    @classmethod
+    def of(cls, source: Source, reduction: Reduction, block: Block, out: Tensor) -> _Job:
+        mixed_from = None if source.mixing is None else len(source.rows)
+        kernel = compiled(reduction, source.m, _name(block[0].dtype), mixed_from)
+        dtype = compute_dtype(block)
+        weights = None if source.mixing is None else _packed(source.mixing.to(dtype))
+        return cls(source, block, kernel, _addresses(block, source.rows), weights, out)
+
+    def spans(self) -> list[_Span]:
+        width = self.out.numel()
+        step = max(TILE, _SPAN_ELEMENTS // len(self.source.rows) // TILE * TILE)
+        return [_Span(self, start, min(start + step, width)) for start in range(0, width, step)]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Some columns of a block."""
+
+    job: _Job
+    start: int
+    stop: int
+
+    def run(self) -> None:
+        job, start, stop = self.job, self.start, self.stop
+        dtype = compute_dtype(job.block)
+        addresses, width = job.addresses, stop - start
+        if addresses is None or width < TILE:
+            part = job.source.part(job.block, start, stop)
+            rows = part.new_zeros(len(part), max(width, TILE))
+            rows[:, :width] = part
+            addresses, start, stop = _addresses(rows, range(len(rows))), 0, rows.shape[1]
+        target = job.out[self.start : self.stop]
+        direct = width >= TILE and target.dtype == dtype and target.is_contiguous()
+        results = target if direct else torch.empty(max(width, TILE), dtype=dtype)
+        work = torch.empty(job.kernel.work + 64, dtype=torch.uint8)
+        job.kernel.run(
+            ctypes.addressof(addresses),
+            0 if job.weights is None else job.weights.data_ptr(),
+            start,
+            stop,
+            # The kernel writes where it reads: column `start` of the rows goes to `results[0]`.
+            results.data_ptr() - start * results.element_size(),
+            -(-work.data_ptr() // 64) * 64,
+        )
+        if not direct:
+            target.copy_(results[:width])
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _addresses(block: Block, rows: Sequence[int]) -> ctypes.Array[ctypes.c_void_p] | None:
+    """Return the rows' addresses, or None where a row's elements are not adjacent."""
+    if isinstance(block, Tensor):
+        if block.stride(1) != 1:
+            return None
+        first, step = block.data_ptr(), block.stride(0) * block.element_size()
+        found = [first + row * step for row in rows]
+    else:
+        if any(block[row].stride(0) != 1 for row in rows):
+            return None
+        found = [block[row].data_ptr() for row in rows]
+    return (ctypes.c_void_p * len(found))(*found)
+
+
+def _packed(mixing: Tensor) -> Tensor:
+    """Lay weights out as the kernel reads them: groups of mixed rows, then row, then group row."""
+    m, n = mixing.shape
+    padded = mixing.new_zeros(-(-m // ROWS_AT_ONCE) * ROWS_AT_ONCE, n)
+    padded[:m] = mixing
+    return padded.view(-1, ROWS_AT_ONCE, n).transpose(1, 2).contiguous()
