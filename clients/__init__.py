@@ -16,7 +16,6 @@ from byzflower.clients.algorithms import (
     Momentum,
     Objective,
     Saga,
-    rsa_server_step,
 )
 from byzflower.clients.app import TrainingApp, make_client_app
 from byzflower.clients.garbage import GARBAGE, garbage_mod
@@ -48,7 +47,6 @@ __all__ = [
     "inf_mod",
     "make_client_app",
     "nan_mod",
-    "rsa_server_step",
     "scale_mod",
     "sign_flip_mod",
     "zero_mod",

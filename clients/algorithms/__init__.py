@@ -7,7 +7,7 @@ from byzflower.clients.algorithms.gradient import Gradient
 from byzflower.clients.algorithms.local_sgd import LocalSGD
 from byzflower.clients.algorithms.momentum import Momentum
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
-from byzflower.clients.algorithms.rsa import RSA, rsa_server_step
+from byzflower.clients.algorithms.rsa import RSA
 from byzflower.clients.algorithms.saga import Saga
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Saga",
     "State",
     "Step",
-    "rsa_server_step",
 ]
 
 ALGORITHMS: dict[str, type[Algorithm]] = {

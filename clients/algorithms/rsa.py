@@ -6,19 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 
-__all__ = ["RSA", "rsa_server_step"]
-
-
-def _check(learning_rate: float, lam: float) -> None:
-    if not 0 < learning_rate < float("inf"):
-        raise ValueError(f"`learning_rate` must be finite and > 0; found {learning_rate}")
-    if not 0 < lam < float("inf"):
-        raise ValueError(f"`lam` must be finite and > 0; found {lam}")
+__all__ = ["RSA"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +19,8 @@ class RSA(Algorithm):
 
     x_0 is the model received and x_w starts there. Source: RS-Byrd-SAGA, Section "Benchmark
     methods", RSA. Departure: there the server's step k uses the clients' x_w of step k; here the
-    reply of round k already carries x_w of step k + 1, so that it is one local step fresher.
+    reply of round k already carries x_w of step k + 1, so that it is one local step fresher. The
+    server's step is ``byzflower.strategies.Rsa``.
 
     Parameters
     ----------
@@ -49,7 +42,10 @@ class RSA(Algorithm):
     payload: ClassVar[Payload] = "model"
 
     def __post_init__(self) -> None:
-        _check(self.learning_rate, self.lam)
+        for name in ("learning_rate", "lam"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"`{name}` must be finite and > 0; found {value}")
 
     def init_state(self, params: Params) -> State:
         """Return x_w = x_0, a copy under the parameters' names."""
@@ -65,24 +61,3 @@ class RSA(Algorithm):
             direction = grads[name].add(torch.sign(x - params[name]), alpha=self.lam)
             own[name] = x.add(direction, alpha=-self.learning_rate)
         return Step(own, left, own, {"train_loss": loss.detach()})
-
-
-def rsa_server_step(x0: Tensor, xs: Tensor, learning_rate: float, lam: float) -> Tensor:
-    """Return x_0 − γ λ Σ_w sign(x_0 − x_w): the server's step of RSA.
-
-    Parameters
-    ----------
-    x0
-        The server's model or one of its arrays, (…).
-    xs
-        The clients' models, (n, …). A NaN entry counts as sign 0.
-
-    Examples
-    --------
-    >>> rsa_server_step(torch.zeros(2), torch.tensor([[1.0, -1.0], [2.0, 0.0]]), 0.5, 0.1)
-    tensor([ 0.1000, -0.0500])
-    """
-    _check(learning_rate, lam)
-    # Comparisons rather than sign(x0 − xs): NaN and ∞ − ∞ then count as 0.
-    votes = (x0 > xs).sum(0) - (x0 < xs).sum(0)
-    return x0 - learning_rate * lam * votes.to(x0.dtype)
