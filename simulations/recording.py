@@ -15,7 +15,6 @@ import byzflower
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.results import ResultsFile, run_id
 from byzflower.simulations.runner import Round, run_experiment
-from byzflower.strategies.errors import TooManySkippedRounds
 
 __all__ = ["record_run"]
 
@@ -42,22 +41,20 @@ def record_run(
     Returns
     -------
     dict
-        The summary: final and best accuracy, final loss, rounds done, seconds, and, where a run
-        ended early, ``stopped`` with the reason.
+        The summary: final and best accuracy, final loss, rounds done, seconds; ``skipped`` says
+        why the last round left the model unchanged, if it did.
 
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C; the summary then says ``"stopped": "interrupted"``.
+        After Ctrl-C; the summary then has ``"interrupted": true``.
     """
     run = _Recorded(experiment, results, on_round)
     try:
         run_experiment(experiment, run.take)
     except KeyboardInterrupt:
-        run.finish("interrupted")
+        run.finish(interrupted=True)
         raise
-    except TooManySkippedRounds as error:
-        return run.finish(str(error))
     return run.finish()
 
 
@@ -84,9 +81,9 @@ class _Recorded:
         if self._on_round is not None:
             self._on_round(done)
 
-    def finish(self, stopped: str | None = None) -> dict[str, Any]:
+    def finish(self, *, interrupted: bool = False) -> dict[str, Any]:
         last = self._last
-        summary = {
+        summary: dict[str, Any] = {
             **self._labels,
             "accuracy": last.accuracy if last else None,
             "max_accuracy": self._best if last else None,
@@ -94,9 +91,10 @@ class _Recorded:
             "rounds": last.round if last else 0,
             "seconds": time.perf_counter() - self._started,
         }
-        if stopped is not None:
-            summary["stopped"] = stopped
+        if interrupted:
+            summary["interrupted"] = True
         if last is not None:
+            summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
             _save(last.model, self._results.path.parent / f"model-{self._run}.npz")
         self._results.write("summary", self._run, **summary)
         return summary

@@ -38,7 +38,8 @@ def command(
     from byzflower.simulations.cli.screen import record
 
     if not verbose:
-        logging.getLogger("flwr").setLevel(logging.WARNING)
+        # Flower sets its logger up when it is imported, so this comes after.
+        logging.getLogger("flwr").setLevel(logging.ERROR)
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
     complete = record(chosen, out or Path("runs") / name)
     if not complete:

@@ -33,6 +33,9 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
     done = _runs_of(chosen, folder)
     plot_accuracy(done, folder / "accuracy.png")
     Console().print(_table(done))
+    for run in done:
+        if reason := (run.summary or {}).get("skipped"):
+            screen.print(f"{run.config['rule']}: the last round left the model unchanged: {reason}")
     screen.print(f"{'results' if complete else 'interrupted; what is done'} in {folder}")
     return complete
 
