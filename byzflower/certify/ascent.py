@@ -22,15 +22,20 @@ def ascend(
     honest: Mask,
     rng: np.random.Generator,
     evaluations: int,
-) -> None:
-    """Climb ``score`` from ``rows`` for a fixed number of evaluations; the caller keeps the best.
+) -> tuple[Array, float]:
+    """Climb ``score`` from ``rows`` for a fixed number of evaluations.
 
     Parameters
     ----------
     score
-        Ratio of an input (n, d) with the honest rows fixed; it also records what it sees.
+        Ratio of an input (n, d) with the honest rows fixed.
     rows, honest
         Where to start, and which rows are honest.
+
+    Returns
+    -------
+    rows, score
+        The best input found.
     """
     best = score(rows)
     step: Array | None = None
@@ -42,6 +47,7 @@ def ascend(
             rows, best = candidate, found
         else:
             step = None
+    return rows, best
 
 
 def _moved(rows: Array, honest: Mask, rng: np.random.Generator) -> Array:

@@ -65,18 +65,19 @@ def ratios(rows: Array, honest: Mask, value: Array) -> Ratios:
 
 @lru_cache(maxsize=4)
 def subsets(n: int, f: int) -> Mask:
-    """Choices of the n−f honest rows, shape (m, n): all of them, or an even selection if many.
+    """Choices of the n−f honest rows, shape (m, n): all of them, or a fixed sample if many.
 
     >>> subsets(3, 1).astype(int).tolist()
     [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     """
-    most = max(2 * n, min(_SUBSETS, _PAIRS // n**2))
+    most = max(2, min(_SUBSETS, _PAIRS // n**2))
     if math.comb(n, f) <= most:
         chosen = [np.array(c, dtype=int) for c in combinations(range(n), f)]
     else:
         rng = np.random.default_rng(n * 1009 + f)
-        chosen = [(np.arange(f) + start) % n for start in range(n)]
-        chosen += [rng.permutation(n)[:f] for _ in range(most - n)]
+        # the last rows and the first, where ties in row order matter most
+        chosen = [np.arange(n - f, n), np.arange(f)]
+        chosen += [rng.permutation(n)[:f] for _ in range(most - 2)]
     masks = np.ones((len(chosen), n), dtype=bool)
     for mask, faulty in zip(masks, chosen, strict=True):
         mask[faulty] = False

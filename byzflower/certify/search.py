@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Literal
 
@@ -18,8 +19,8 @@ from byzflower.steps import Aggregator
 
 __all__ = ["Search"]
 
-# Starts per ratio from which the search climbs.
-_CLIMBS = 4
+# Inputs that climb, round after round.
+_CLIMBERS = (12, 6, 3, 1)
 _Ratio = Literal["lam", "kappa"]
 
 
@@ -85,25 +86,30 @@ class Search:
         starts += [self._try(rows) for rows in self._starts(self.evaluations // 2)]
         kinds: tuple[_Ratio, ...] = ("lam", "kappa")
         for kind in kinds:
-            starts.sort(key=lambda start: start.found[kind], reverse=True)  # noqa: B023
-            for start in starts[:_CLIMBS]:
-                self._climb(kind, start.rows, start.honest[kind])
-                if self.unbounded:
-                    return
+            self._climb(kind, starts, self.evaluations // 4)
+            if self.unbounded:
+                return
         for kind in kinds:
             self._try(self.worst[kind].rows)
 
-    def _starts(self, most: int) -> Iterator[Array]:
-        """At most ``most`` starts, in a random order that no family dominates."""
-        plain = [
-            *structured(self.n, self.f, self.d, self._rng),
-            *attacked(self.n, self.f, self.d, self._rng, self.rule),
-        ]
-        everything = plain
+    def _starts(self, most: int) -> list[Array]:
+        """At most ``most`` starts, every one as likely as any other to be among them."""
+        plain = chain(
+            structured(self.n, self.f, self.d, self._rng),
+            attacked(self.n, self.f, self.d, self._rng, self.rule),
+        )
+        stream: Iterable[Array] = plain
         if self._sees_norms:
-            everything = list(chain(plain, *(displaced(rows, self._rng) for rows in plain)))
-        order = self._rng.permutation(len(everything))[:most]
-        return (everything[i] for i in order)
+            stream = chain.from_iterable(
+                chain((rows,), displaced(rows, self._rng)) for rows in plain
+            )
+        kept: list[Array] = []
+        for count, rows in enumerate(stream):
+            if count < most:
+                kept.append(rows)
+            elif (place := int(self._rng.integers(count + 1))) < most:
+                kept[place] = rows
+        return kept
 
     def _try(self, rows: Array) -> _Start:
         """Aggregate once; look for the worst honest rows."""
@@ -113,13 +119,21 @@ class Search:
         other = self._record(rows, by_kappa, value).kappa
         return _Start(rows, {"lam": by_lambda, "kappa": by_kappa}, {"lam": found, "kappa": other})
 
-    def _climb(self, kind: _Ratio, rows: Array, honest: Mask) -> None:
-        def score(candidate: Array) -> float:
-            value = evaluate(self.rule, candidate, self.f, self.seed)
-            found = self._record(candidate, honest, value)
-            return found.lam if kind == "lam" else found.kappa
+    def _climb(self, kind: _Ratio, starts: list[_Start], evaluations: int) -> None:
+        """Climb from the best starts, and on from the better half of them, in rounds."""
+        climbers = [(start.found[kind], start.rows, start.honest[kind]) for start in starts]
+        for count in _CLIMBERS:
+            climbers = sorted(climbers, key=lambda climber: climber[0], reverse=True)[:count]
+            share = evaluations // (len(_CLIMBERS) * count)
+            for i, (_, rows, honest) in enumerate(climbers):
+                score = partial(self._score, kind, honest)
+                top, found = ascend(score, rows, honest, self._rng, share)
+                climbers[i] = (found, top, honest)
 
-        ascend(score, rows, honest, self._rng, self.evaluations // (4 * _CLIMBS))
+    def _score(self, kind: _Ratio, honest: Mask, rows: Array) -> float:
+        value = evaluate(self.rule, rows, self.f, self.seed)
+        found = self._record(rows, honest, value)
+        return found.lam if kind == "lam" else found.kappa
 
     def _record(self, rows: Array, honest: Mask, value: Array) -> Ratios:
         found = ratios(rows, honest, value)

@@ -43,10 +43,11 @@ def structured(n: int, f: int, d: int, rng: np.random.Generator) -> Iterator[Arr
                 yield np.vstack([shape, np.repeat([middle + reach * direction], f, axis=0)])
         if f:
             yield from _coordinatewise(shape, f)
+            yield from _balanced(shape, n, f)
 
 
 def displaced(rows: Array, rng: np.random.Generator) -> Iterator[Array]:
-    """The same rows about other origins: what a rule that looks at norms is sensitive to."""
+    """Move the rows about other origins, which matters to rules that look at norms."""
     d = rows.shape[1]
     yield rows - rows.mean(axis=0)
     yield from (rows - row for row in np.unique(rows, axis=0)[:4])
@@ -104,6 +105,25 @@ def _coordinatewise(shape: Array, f: int) -> Iterator[Array]:
     # one faulty row each side
     sides = np.where(np.arange(f)[:, None] % 2 == 0, high + 1.0, low - 1.0)
     yield np.vstack([shape, sides])
+
+
+def _balanced(shape: Array, n: int, f: int) -> Iterator[Array]:
+    """Colluders as far out as sums of squared distances to n−f−1 others let them pass for honest.
+
+    They stand beyond n−2f honest rows, away from the others: the tight case of RESAM's Lemma 6.
+    """
+    near = shape[: n - 2 * f]
+    foot = near.mean(axis=0)
+    outwards = foot - shape.mean(axis=0)
+    length = float(np.linalg.norm(outwards))
+    if length < 1e-9:
+        return
+    scatter = float(((near - foot) ** 2).sum())
+    scores = ((shape[:, None, :] - shape[None, :, :]) ** 2).sum(axis=(1, 2))
+    for score in (scores.min(), scores.max()):
+        # just inside: at the tie itself the row order decides
+        height = np.sqrt(max(score * (1 - 1e-9) - scatter, 0.0) / len(near))
+        yield np.vstack([shape, np.repeat([foot + height * outwards / length], f, axis=0)])
 
 
 def _simplex(h: int, d: int) -> Array:

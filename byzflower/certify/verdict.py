@@ -34,7 +34,7 @@ def certify(
     rule
         A spec or what :func:`byzflower.parse` returns.
     dimension
-        Search this d alone; by default 1, 2, 5 and n.
+        Search this d alone; by default 1, 2, 5 and n (at most 30).
     seed
         Of the search, and of the one fixed draw of a rule with a random step.
     evaluations
@@ -60,12 +60,15 @@ def certify(
             "call: certify its members"
         )
     rule.check(n, f)
-    dimensions = (dimension,) if dimension is not None else tuple(sorted({1, 2, 5, n}))
+    dimensions = (dimension,) if dimension is not None else tuple(sorted({1, 2, 5, min(n, 30)}))
     searches: list[Search] = []
-    share = evaluations // len(dimensions)
-    for d in dimensions:
+    # more room needs more of a search: shares 1 : 2 : 3 : 4
+    total = sum(range(len(dimensions) + 1))
+    for i, d in enumerate(dimensions, start=1):
         carried = [witness.rows for s in searches for witness in s.worst.values()]
-        search = Search(rule, n, f, d, seed=seed, evaluations=share, carried=carried)
+        search = Search(
+            rule, n, f, d, seed=seed, evaluations=evaluations * i // total, carried=carried
+        )
         search.run()
         searches.append(search)
         if search.unbounded:
