@@ -1,7 +1,8 @@
 """Flower strategies that survive malicious clients.
 
 `Robust` wraps any Flower strategy; `ServerSGD` is the inner strategy for clients that return
-gradients. Importing this package imports Flower and PyTorch.
+gradients; `Resam`, `AggregaThor`, `ByrdSaga`, `MixTailor`, `RobustDSGD` and `Rsa` are presets with
+their papers' defaults. Importing this package imports Flower and PyTorch.
 """
 
 from __future__ import annotations
@@ -11,18 +12,32 @@ from byzflower.strategies.buffers import buffer_median, buffer_names
 from byzflower.strategies.conduct import Conduct, NodeConduct
 from byzflower.strategies.errors import TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord
+from byzflower.strategies.named import (
+    AggregaThor,
+    ByrdSaga,
+    MixTailor,
+    Resam,
+    RobustDSGD,
+    Rsa,
+)
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.schedules import Schedule, StepSchedule
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import Reason, Rejection
 
 __all__ = [
+    "AggregaThor",
+    "ByrdSaga",
     "Conduct",
+    "MixTailor",
     "NodeConduct",
     "Reason",
     "Rejection",
+    "Resam",
     "Robust",
+    "RobustDSGD",
     "RoundRecord",
+    "Rsa",
     "Schedule",
     "ServerSGD",
     "SharedArray",

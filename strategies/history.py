@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from flwr.app import MetricRecordValues
+from logging import WARNING, getLogger
 
 from byzflower.steps import StepReport
-from byzflower.strategies.vetting import Rejection
+from byzflower.strategies.vetting import MetricValue, Rejection
 
-__all__ = ["RoundRecord"]
+__all__ = ["RoundRecord", "log_rejections"]
+
+_LOG = getLogger("flwr")
+_LOGGED = 20  # a flood of hostile replies must not become a flood of log lines
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class RoundRecord:
     steps: tuple[StepReport, ...] = ()
     skipped: str = ""
 
-    def to_metrics(self) -> dict[str, MetricRecordValues]:
+    def to_metrics(self) -> dict[str, MetricValue]:
         """Return the round's numbers, as a MetricRecord can hold them; text stays in the history.
 
         >>> RoundRecord(1, "median", asked=5, replies=5, rows=5, f=1).to_metrics()["robust-f"]
         1
         """
-        metrics: dict[str, MetricRecordValues] = {
+        metrics: dict[str, MetricValue] = {
             "robust-f": self.f,
             "robust-rows": self.rows,
             "robust-missing": max(0, self.asked - self.replies),
@@ -66,3 +69,18 @@ class RoundRecord:
                 if isinstance(value, int | float):
                     metrics[f"robust-{name}"] = value
         return metrics
+
+
+def log_rejections(phase: str, rejections: Sequence[Rejection]) -> None:
+    """Log who was turned away and why, a line each; client text in them is escaped and short."""
+    for rejection in rejections[:_LOGGED]:
+        _LOG.log(
+            WARNING,
+            "%s: rejected the reply of node %d (%s): %s",
+            phase,
+            rejection.node_id,
+            rejection.reason,
+            rejection.detail,
+        )
+    if len(rejections) > _LOGGED:
+        _LOG.log(WARNING, "%s: rejected %d more replies", phase, len(rejections) - _LOGGED)

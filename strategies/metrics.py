@@ -8,16 +8,14 @@ from math import isfinite
 from statistics import median
 from typing import TypeAlias
 
-from flwr.app import MetricRecordValues
-
-from byzflower.strategies.vetting import Reason, Rejection, Reply, excerpt
+from byzflower.strategies.vetting import MetricValue, Reason, Rejection, Reply, excerpt
 
 __all__ = ["agreeing", "finite_metrics", "median_metrics"]
 
-Metrics: TypeAlias = Mapping[str, MetricRecordValues]
+Metrics: TypeAlias = Mapping[str, MetricValue]
 
 
-def finite_metrics(metrics: Metrics) -> dict[str, MetricRecordValues]:
+def finite_metrics(metrics: Metrics) -> dict[str, MetricValue]:
     """Return the metrics without those that hold NaN, Inf or an integer no float can hold.
 
     >>> finite_metrics({"loss": float("nan"), "accuracy": 0.5})
@@ -26,7 +24,7 @@ def finite_metrics(metrics: Metrics) -> dict[str, MetricRecordValues]:
     return {key: value for key, value in metrics.items() if all(map(_is_finite, _listed(value)))}
 
 
-def median_metrics(claims: Sequence[Metrics]) -> dict[str, MetricRecordValues]:
+def median_metrics(claims: Sequence[Metrics]) -> dict[str, MetricValue]:
     """Return the median of every metric that more than half of the clients report.
 
     A value counts if it is finite and has the form (one number, or a list of some length) that
@@ -39,12 +37,12 @@ def median_metrics(claims: Sequence[Metrics]) -> dict[str, MetricRecordValues]:
     {'loss': 0.7}
     """
     finite = [finite_metrics(claim) for claim in claims]
-    medians: dict[str, MetricRecordValues] = {}
+    medians: dict[str, MetricValue] = {}
     for key, length in _majority(finite, len(claims)).items():
         values = [c[key] for c in finite if key in c and _length(c[key]) == length]
         columns = [median(map(float, column)) for column in zip(*map(_listed, values), strict=True)]
         medians[key] = columns[0] if length is None else columns
-    return medians
+    return finite_metrics(medians)  # the mean of two middle values may overflow
 
 
 def agreeing(replies: Sequence[Reply]) -> tuple[list[Reply], list[Rejection]]:
@@ -73,11 +71,11 @@ def _majority(claims: Iterable[Metrics], total: int) -> dict[str, int | None]:
     return {key: length for (key, length), count in votes.items() if 2 * count > total}
 
 
-def _length(value: MetricRecordValues) -> int | None:
+def _length(value: MetricValue) -> int | None:
     return len(value) if isinstance(value, list) else None
 
 
-def _listed(value: MetricRecordValues) -> list[int] | list[float]:
+def _listed(value: MetricValue) -> list[int] | list[float]:
     return value if isinstance(value, list) else [value]
 
 

@@ -8,14 +8,7 @@ from math import floor
 from typing import get_args
 
 import torch
-from flwr.app import (
-    ArrayRecord,
-    ConfigRecord,
-    Message,
-    MetricRecord,
-    MetricRecordValues,
-    RecordDict,
-)
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
@@ -29,16 +22,22 @@ from byzflower.strategies.attribution import attribute
 from byzflower.strategies.buffers import Buffers
 from byzflower.strategies.conduct import Conduct
 from byzflower.strategies.errors import TooManySkippedRounds
-from byzflower.strategies.history import RoundRecord
+from byzflower.strategies.history import RoundRecord, log_rejections
 from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
 from byzflower.strategies.model import Model, Payload
 from byzflower.strategies.server_sgd import ServerSGD
-from byzflower.strategies.vetting import Reason, Rejection, Reply, Vetting, excerpt
+from byzflower.strategies.vetting import (
+    MetricValue,
+    Reason,
+    Rejection,
+    Reply,
+    Vetting,
+    excerpt,
+)
 
 __all__ = ["Robust"]
 
 _LOG = getLogger("flwr")
-_REJECTIONS_LOGGED = 20  # a round
 
 
 class Robust(Strategy):
@@ -230,6 +229,14 @@ class Robust(Strategy):
             return self._skip(record, problem)
         arrays, metrics = outcome
         self._skipped = 0
+        _LOG.log(
+            INFO,
+            "aggregate_train: `%s` of %d updates, f = %d; %d replies rejected",
+            record.rule,
+            record.rows,
+            record.f,
+            len(rejections),
+        )
         nodes = [reply.node_id for reply in agreement.used]
         self.conduct.accept(nodes, agreement.distances, agreement.shares)
         metrics.update(record.to_metrics())
@@ -304,7 +311,7 @@ class Robust(Strategy):
 
     def _step(
         self, server_round: int, model: Model, agreement: Agreement
-    ) -> tuple[tuple[ArrayRecord, dict[str, MetricRecordValues]] | None, Exception | None]:
+    ) -> tuple[tuple[ArrayRecord, dict[str, MetricValue]] | None, Exception | None]:
         if agreement.explanation is None:
             return None, agreement.failure
         value = agreement.explanation.value
@@ -331,18 +338,7 @@ class Robust(Strategy):
     def _note(self, phase: str, rejections: Sequence[Rejection]) -> None:
         for rejection in rejections:
             self.conduct.reject(rejection)
-        for rejection in rejections[:_REJECTIONS_LOGGED]:
-            _LOG.log(
-                WARNING,
-                "%s: rejected the reply of node %d (%s): %s",
-                phase,
-                rejection.node_id,
-                rejection.reason,
-                rejection.detail,
-            )
-        if len(rejections) > _REJECTIONS_LOGGED:
-            more = len(rejections) - _REJECTIONS_LOGGED
-            _LOG.log(WARNING, "%s: rejected %d more replies", phase, more)
+        log_rejections(phase, rejections)
 
     def _skip(
         self, record: RoundRecord, problem: Exception | None

@@ -14,16 +14,28 @@ from enum import StrEnum
 from functools import cached_property
 from io import BytesIO
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, MetricRecordValues
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
 from torch import Tensor
 
 from byzflower.strategies.arrays import NUMPY_STYPE, SharedArray
 
-__all__ = ["Expected", "Reason", "Rejection", "Reply", "Vetting", "excerpt", "is_finite"]
+__all__ = [
+    "Expected",
+    "MetricValue",
+    "Reason",
+    "Rejection",
+    "Reply",
+    "Vetting",
+    "excerpt",
+    "is_finite",
+]
+
+MetricValue: TypeAlias = int | float | list[int] | list[float]
+"""What a MetricRecord holds under one key."""
 
 # `numpy.save` headers take 128 bytes for most arrays; what is longer is no header of ours.
 _LONGEST_HEADER = 1024
@@ -84,7 +96,7 @@ class Reply:
 
     node_id: int
     tensors: Mapping[str, Tensor]
-    metrics: Mapping[str, MetricRecordValues]
+    metrics: Mapping[str, MetricValue]
 
 
 class _MalformedError(Exception):
@@ -253,7 +265,7 @@ class Vetting:
             )
         return Reply(node_id, tensors, metrics)
 
-    def _metrics(self, message: Message, *, finite: bool) -> dict[str, MetricRecordValues]:
+    def _metrics(self, message: Message, *, finite: bool) -> dict[str, MetricValue]:
         if not message.has_content():
             raise _MalformedError(Reason.RECORDS, "needs records; found an empty reply")
         found = [r for r in message.content.values() if isinstance(r, MetricRecord)]

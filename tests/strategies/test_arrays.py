@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, RecordDict
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from byzflower.strategies import SharedArray, to_record, to_tensor
+
+try:
+    from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+    from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+except ImportError:  # before 1.39
+    from flwr.common.inflatable import get_all_nested_objects
+    from flwr.common.inflatable_utils import inflate_object_from_contents
 
 DTYPES = [torch.float16, torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool]
 

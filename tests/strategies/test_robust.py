@@ -194,6 +194,28 @@ def test_replies_nobody_asked_for_are_ignored(make_content: Any, make_round: Any
     assert 999 not in [row["node"] for row in strategy.conduct.to_rows()]
 
 
+def test_a_flood_of_rejections_is_logged_in_short(
+    make_content: Any, make_round: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    strategy = Robust(FedAvg(), "mean", 30)
+    contents = [RecordDict()] * 30 + shifted(make_content)
+    make_round(strategy, MODEL, 35).run(contents)
+    lines = [r.getMessage() for r in caplog.records if "rejected" in r.getMessage()]
+    assert len(lines) == 22
+    assert lines[20] == "aggregate_train: rejected 10 more replies"
+    assert lines[21] == "aggregate_train: `mean` of 5 updates, f = 0; 30 replies rejected"
+
+
+def test_a_client_in_the_same_process_cannot_reach_the_model(
+    make_content: Any, make_round: Any
+) -> None:
+    strategy = Robust(FedAvg(), "trimmed_mean", 1)
+    rounds = make_round(strategy, MODEL, 5)
+    rounds.ask()[0].content["arrays"].clear()
+    arrays, _ = strategy.aggregate_train(1, rounds.replies(shifted(make_content)))
+    np.testing.assert_allclose(arrays["b"].numpy(), [5.3], rtol=1e-6)
+
+
 def test_grids_without_message_ids_are_matched_by_source(
     make_content: Any, make_round: Any
 ) -> None:
@@ -615,3 +637,26 @@ def test_flowers_own_krum_may_be_inside(make_content: Any, make_round: Any) -> N
     strategy = Robust(Krum(num_malicious_nodes=0), "trimmed_mean", 1)
     arrays, _ = make_round(strategy, MODEL, 5).run(shifted(make_content))
     np.testing.assert_allclose(arrays["b"].numpy(), [5.3], rtol=1e-6)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("payload", ["model", "gradient"])
+def test_updates_on_a_gpu_stay_there(payload: Any, make_round: Any) -> None:
+    inner = ServerSGD(1.0) if payload == "gradient" else FedAvg()
+    strategy = Robust(inner, "trimmed_mean", 1, payload)
+    contents = [
+        RecordDict(
+            {
+                "arrays": to_record(
+                    {k: torch.full(v.shape, s, device="cuda") for k, v in MODEL.items()}
+                ),
+                "metrics": MetricRecord({"num-examples": 1}),
+            }
+        )
+        for s in STEPS
+    ]
+    arrays, _ = make_round(strategy, MODEL, 5).run(contents)
+    assert all(to_tensor(array).is_cuda for array in arrays.values())
+    expected = 5.0 - 0.3 if payload == "gradient" else 0.3
+    assert to_tensor(arrays["b"]).item() == pytest.approx(expected, rel=1e-6)
