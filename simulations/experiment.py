@@ -24,7 +24,7 @@ from byzflower.simulations.errors import ExperimentError, unknown
 __all__ = ["CLIENTS", "ENGINES", "Experiment", "parse_decay", "read_toml"]
 
 CLIENTS = ("gradient", "momentum", "saga", "local_sgd")
-ENGINES = ("inprocess", "ray")
+ENGINES = ("batched", "inprocess", "ray")
 
 
 def _option(default: Any, panel: str, text: str) -> Any:
@@ -53,7 +53,9 @@ class Experiment:
     model: str = _option("mlp", "Data", "softmax, mlp, tanh_mlp, cnn")
     n: int = _option(13, "Threat", "number of clients, colluders included")
     f: int = _option(3, "Threat", "number of colluders, known to the rule")
-    attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none: all n are honest")
+    attack: str = _option(
+        "foe(tau=10)", "Threat", "what the colluders send; none: all are honest"
+    )
     rule: str = _option("arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >")
     learning_rate: float = _option(0.5, "Server", "the server's step size γ")
     decay: str = _option("", "Server", "later step sizes: round:rate, e.g. 1500:0.00082")
@@ -67,8 +69,9 @@ class Experiment:
     local_steps: int = _option(1, "Clients", "steps a round of local_sgd")
     local_learning_rate: float = _option(0.1, "Clients", "step size of local_sgd")
     seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
-    engine: str = _option("inprocess", "Run", "inprocess or ray")
+    engine: str = _option("batched", "Run", "batched, inprocess or ray")
     device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
+    threads: int = _option(1, "Run", "CPU threads of one client's computation")
     evaluate_every: int = _option(1, "Run", "rounds between evaluations on the test set")
 
     def __post_init__(self) -> None:
@@ -120,7 +123,7 @@ class Experiment:
                 raise ExperimentError(f"`{name}` needs {_KINDS[kind]}; found {value!r}")
 
     def _check_numbers(self) -> None:
-        at_least_one = ("n", "batch", "rounds", "local_steps", "evaluate_every")
+        at_least_one = ("n", "batch", "rounds", "local_steps", "threads", "evaluate_every")
         positive = ("learning_rate", "local_learning_rate", "clip")
         for name in at_least_one:
             self._need(name, "an integer ≥ 1", lambda v: v >= 1)

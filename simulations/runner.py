@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from byzflower.clients.adversary import Adversary
 from byzflower.clients.algorithms import Params
 from byzflower.clients.app import make_client_app
 from byzflower.simulations.engines import run_in_process
+from byzflower.simulations.engines.batched import BatchedGrid
 from byzflower.simulations.experiment import Experiment, parse_decay
 from byzflower.simulations.tasks import (
     TaskLoader,
@@ -73,8 +75,6 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     ------
     ExperimentError
         If data, model and partition do not fit together.
-    TooManySkippedRounds
-        If the strategy gave up, for instance because the model is no longer finite.
 
     Examples
     --------
@@ -90,12 +90,23 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     def serve(grid: Grid, context: Context) -> Params:
         return _serve(experiment, strategy, grid, on_round)
 
-    with TemporaryDirectory(prefix="byzflower-") as folder:
+    with _threads(experiment.threads), TemporaryDirectory(prefix="byzflower-") as folder:
         # One process keeps client state in memory; several share it through a folder.
-        state_dir = None if experiment.engine == "inprocess" else Path(folder)
+        state_dir = Path(folder) if experiment.engine == "ray" else None
         loader = TaskLoader(experiment, shares, state_dir)
         app = make_client_app(loader, make_algorithm(experiment))
         return _ENGINES[experiment.engine](serve, app, experiment)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Limit torch to ``count`` CPU threads: by default small models suffer from more than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _serve(
@@ -147,6 +158,8 @@ class _Watched(Robust):
             experiment.f,
             experiment.payload,
             seed=experiment.seed,
+            # A model that an attack has broken stays as it is, and its curve goes on.
+            max_skipped_rounds=experiment.rounds + 1,
         )
         self._metrics: MetricRecord | None = None
 
@@ -194,6 +207,10 @@ def _in_process(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
     return run_in_process(serve, app, experiment.n)
 
 
+def _batched(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
+    return run_in_process(serve, app, experiment.n, grid_type=BatchedGrid)
+
+
 def _on_ray(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
     from byzflower.simulations.engines.ray import run_on_ray  # noqa: PLC0415  # imports Ray
 
@@ -203,6 +220,7 @@ def _on_ray(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
 
 
 _ENGINES: dict[str, Callable[[Serve, ClientApp, Experiment], Params]] = {
+    "batched": _batched,
     "inprocess": _in_process,
     "ray": _on_ray,
 }
