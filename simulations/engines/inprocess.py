@@ -173,6 +173,7 @@ def run_in_process(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    grid_type: type[InProcessGrid] = InProcessGrid,
 ) -> Context: ...
 @overload
 def run_in_process(
@@ -181,6 +182,7 @@ def run_in_process(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    grid_type: type[InProcessGrid] = InProcessGrid,
 ) -> T: ...
 def run_in_process(
     server: Server,
@@ -188,6 +190,7 @@ def run_in_process(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    grid_type: type[InProcessGrid] = InProcessGrid,
 ) -> Any:
     """Run a server app and a client app to their end in this process.
 
@@ -201,6 +204,8 @@ def run_in_process(
         Number of nodes n ≥ 1.
     run_config : Mapping[str, object], optional
         Configuration that server and clients see as ``context.run_config``.
+    grid_type : type
+        `InProcessGrid`, or `BatchedGrid` to train all clients of a round at once.
 
     Returns
     -------
@@ -214,6 +219,6 @@ def run_in_process(
     >>> run_in_process(lambda grid, context: sorted(grid.get_node_ids()), ClientApp(), 3)
     [1, 2, 3]
     """
-    grid = InProcessGrid(client_app, num_nodes, run_config=run_config)
+    grid = grid_type(client_app, num_nodes, run_config=run_config)
     context = Context(grid.run_id, 0, {}, RecordDict(), dict(run_config or {}))
     return call_server(server, grid, context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy, deepcopy
+from copy import copy
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
@@ -50,7 +50,7 @@ class Broadcast:
         content = RecordDict()
         for name, record in self._records.items():
             if isinstance(record, ConfigRecord | MetricRecord):
-                content[name] = deepcopy(record)
+                content[name] = _copied(record)
             else:
                 content[name] = _encode(record)
         return content
@@ -59,6 +59,14 @@ class Broadcast:
 def detached(content: RecordDict) -> RecordDict:
     """Return the content in containers of its own: strategies may empty those they are given."""
     return RecordDict({name: record.copy() for name, record in content.items()})
+
+
+def _copied(record: ConfigRecord | MetricRecord) -> ConfigRecord | MetricRecord:
+    twin = record.copy()
+    for key, value in record.items():
+        if isinstance(value, list):  # the only values that can be modified
+            twin[key] = copy(value)  # type: ignore[assignment]
+    return twin
 
 
 def _decode(record: ArrayRecord) -> dict[str, Tensor | Array]:
