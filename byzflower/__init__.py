@@ -28,6 +28,7 @@ if not (_HERE / "strategies").is_dir():
 if TYPE_CHECKING:
     from byzflower.attack import Attack
     from byzflower.errors import BudgetError, InfeasibleError, SpecError
+    from byzflower.mixtailor import MixTailor
     from byzflower.preaggregator import ARC, NNM, Bucketing, Clip, Resampling
     from byzflower.registry import attacks, preaggregators, rules
     from byzflower.rule import (
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "byzflower.attack": ("Attack",),
     "byzflower.errors": ("BudgetError", "InfeasibleError", "SpecError"),
+    "byzflower.mixtailor": ("MixTailor",),
     "byzflower.preaggregator": ("ARC", "NNM", "Bucketing", "Clip", "Resampling"),
     "byzflower.registry": ("attacks", "preaggregators", "rules"),
     "byzflower.rule": (
@@ -81,9 +83,45 @@ _EXPORTS = {
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
-__all__ = [  # noqa: PLE0604  (every name is in _EXPORTS)
+__all__ = [
+    "ARC",
+    "CAF",
+    "CGE",
+    "MDA",
+    "NNM",
+    "SMEA",
+    "Aggregator",
+    "Attack",
+    "Bucketing",
+    "BudgetError",
+    "Bulyan",
+    "CenteredClipping",
+    "Clip",
+    "Explanation",
+    "GeometricMedian",
+    "InfeasibleError",
+    "Krum",
+    "KrumStar",
+    "MeaMed",
+    "Mean",
+    "Median",
+    "MixTailor",
+    "MoNNA",
+    "MultiKrum",
+    "MultiKrumStar",
+    "Pipeline",
+    "Resampling",
+    "SpecError",
+    "StepReport",
+    "TrimmedMean",
+    "Updates",
     "__version__",
-    *_MODULES,
+    "attacks",
+    "compose",
+    "parse",
+    "parse_attack",
+    "preaggregators",
+    "rules",
 ]
 
 

@@ -25,6 +25,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 # Outside this range of mean squared entries a chunk is multiplied in float64: float32 products
 # would overflow, or underflow for rows that differ by 1e-7 of their size.
 _SAFE_MEAN_SQUARE = (1e-20, 1e30)
+_RECENTRINGS = 3
+_FAR = 16.0  # squared distances about a centre 4 times too far keep all but a digit
 _HUGE = 1e140  # an entry this far above the median row's is no number that can be measured
 
 
@@ -32,10 +34,11 @@ class Geometry:
     """The rows of a step's input, as coefficient vectors over measured generators.
 
     The generators are a centre r and the centred rows y_i = x_i − r. In each chunk of columns r
-    is the row of median norm *there*, so no single row, however large, spoils another's
-    distances, and one pass suffices. A row of the pipeline is c = (c_0, c_1 … c_N): x_i itself is
-    e_0 + e_i, a clipped or mixed row any other combination. Squared distances are quadratic
-    forms of coefficient *differences*, in which the common centre cancels exactly.
+    is a row with half of the rows about as near as about any other, so no minority of rows,
+    however large or placed, spoils the others' distances, and one pass suffices. A row of the
+    pipeline is c = (c_0, c_1 … c_N): x_i itself is e_0 + e_i, a clipped or mixed row any other
+    combination. Squared distances are quadratic forms of coefficient *differences*, in which the
+    common centre cancels exactly.
 
     Attributes
     ----------
@@ -49,7 +52,7 @@ class Geometry:
         so large or small that their squares would leave float64's range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         updates: Updates,
         kept: npt.NDArray[np.intp],
@@ -83,6 +86,8 @@ class Geometry:
             return cls(updates, np.flatnonzero(_finite_rows(updates)), None)
         unit = _unit(updates)
         gamma, finite = _measure(updates, center, unit)
+        if not finite[updates.n :].all():
+            raise ValueError("`center` needs finite numbers; found NaN or Inf")
         kept = np.flatnonzero(finite[: updates.n])
         generators = np.concatenate([[0], kept + 1, [updates.n + 1] if center is not None else []])
         index = generators.astype(np.intp)
@@ -127,8 +132,7 @@ class Geometry:
 
     def squared_norms(self) -> Array:
         """‖x_i‖² for every current row, shape (n,), clamped at 0."""
-        c = self.coefficients
-        return np.maximum(np.einsum("ij,ij->i", c @ self.gamma, c), 0.0)
+        return self._squares(self.coefficients)
 
     @cached_property
     def centred_gram(self) -> Array:
@@ -153,8 +157,13 @@ class Geometry:
     def distances_to(self, weights: Array, center: float = 0.0) -> Array:
         """‖x_i − z‖ to z = Σ w_j x_j + center · v_0 for every current row, shape (n,)."""
         target = weights @ self.coefficients + center * self.center_coefficients
-        apart = self.coefficients - target
-        return np.sqrt(np.maximum(np.einsum("ij,ij->i", apart @ self.gamma, apart), 0.0))
+        distances: Array = np.sqrt(self._squares(self.coefficients - target))
+        return distances
+
+    def _squares(self, vectors: Array) -> Array:
+        """Squared lengths of coefficient vectors, clamped at 0."""
+        squares: Array = np.maximum(((vectors @ self.gamma) * vectors).sum(axis=1), 0.0)
+        return squares
 
     def distances(self, p: float = 2.0) -> Array:
         """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n); p ≠ 2 reads d once more."""
@@ -174,7 +183,7 @@ class Geometry:
         lengths = Lengths(len(combinations), p, self._updates.device)
         for rows in self._combined(combinations):
             lengths.add(rows)
-        return lengths.value() / self.unit
+        return lengths.value(self.unit)
 
     def distances_to_median(self, combinations: Array, p: float = 2.0) -> Array:
         """‖x̃_i − median(x̃_1 … x̃_k)‖_p for the k rows x̃ = ``combinations`` @ rows, shape (k,).
@@ -186,7 +195,7 @@ class Geometry:
         for rows in self._combined(combinations):
             ordered = rows.sort(dim=0).values
             lengths.add(rows - (ordered[low] / 2 + ordered[high] / 2))
-        return lengths.value() / self.unit
+        return lengths.value(self.unit)
 
     def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
         """Yield ``combinations`` @ rows in float64, a range of columns at a time."""
@@ -218,44 +227,64 @@ def _measure(
     updates: Updates, center: torch.Tensor | None, unit: float
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Gram matrix of (r, x_1 − r, …, x_n − r[, v_0 − r]) and which rows are finite."""
-    device, extra = updates.device, int(center is not None)
-    gamma = torch.zeros((updates.n + 1 + extra,) * 2, dtype=torch.float64, device=device)
-    finite = torch.ones(updates.n + extra, dtype=torch.bool, device=device)
-    exact = updates.dtype == torch.float64 or torch.get_float32_matmul_precision() != "highest"
+    n, device, extra = updates.n, updates.device, int(center is not None)
+    gamma = torch.zeros((n + 1 + extra,) * 2, dtype=torch.float64, device=device)
+    finite = torch.ones(n + extra, dtype=torch.bool, device=device)
+    always_exact = (
+        updates.dtype == torch.float64 or torch.get_float32_matmul_precision() != "highest"
+    )
+    low, high = _SAFE_MEAN_SQUARE
+    middle = None
     for columns, chunk in updates.chunks():
         rows = chunk if chunk.dtype == torch.float64 else chunk.float()
         if center is not None:
             rows = torch.cat([rows, center[columns].to(rows)[None]])
-        gamma += _chunk_gram(rows, finite, exact, unit, updates.n)
+        squares = torch.linalg.vector_norm(rows, dim=1).square()
+        largest = float(squares.max()) / rows.shape[1]
+        # Rare in float32: zero, tiny, huge or non-finite entries.
+        exact = always_exact or not low < largest < high
+        good = None
+        if exact:
+            rows = rows.double() / unit
+            good = (rows.abs() <= _HUGE).all(dim=1)  # false for NaN as well
+            finite &= good
+            rows = torch.where(good[:, None], rows, 0.0)
+            squares = torch.linalg.vector_norm(rows, dim=1).square()
+            squares = torch.where(good, squares, torch.inf)
+        if middle is None:
+            middle = int(squares[:n].argsort()[(n - 1) // 2])
+        product, middle = _centred_product(rows, middle, n, good)
+        gamma += product
     return gamma.cpu().numpy(), finite.cpu().numpy()
 
 
-def _chunk_gram(
-    rows: torch.Tensor, finite: torch.Tensor, exact: bool, unit: float, n: int
-) -> torch.Tensor:
-    squares = torch.linalg.vector_norm(rows, dim=1).square()
-    low, high = _SAFE_MEAN_SQUARE
-    mean_square = squares / rows.shape[1]
-    largest = float(mean_square.max())
-    exact = exact or not low < largest < high  # rare: zero, tiny, huge or non-finite entries
-    if exact:
-        rows = rows.double() / unit
-        good = (rows.abs() <= _HUGE).all(dim=1)  # false for NaN as well
-        finite &= good
-        if not bool(good.all()):
-            rows = torch.where(good[:, None], rows, 0.0)
-        squares = torch.linalg.vector_norm(rows, dim=1).square()
-        squares = torch.where(good, squares, torch.inf)
-    centre = squares[:n].argsort()[(n - 1) // 2]
+def _centred_product(
+    rows: torch.Tensor, middle: int, n: int, good: torch.Tensor | None
+) -> tuple[torch.Tensor, int]:
+    """Gram matrix of (r, rows − r) for r = rows[middle], or for a row much nearer to a majority.
+
+    Products about a distant r, such as a faulty row's, would lose the digits of the distances
+    between the others. The row that was good here is the next chunk's first choice.
+    """
     buffer = rows.new_empty((len(rows) + 1, rows.shape[1]))
-    buffer[0] = rows.index_select(0, centre[None])[0]
-    torch.sub(rows, buffer[0], out=buffer[1:])
-    product = buffer @ buffer.T
-    return product if exact else product.double()
+    for _ in range(_RECENTRINGS):
+        buffer[0] = rows[middle]
+        torch.sub(rows, buffer[0], out=buffer[1:])
+        product = buffer @ buffer.T
+        lengths = product.diagonal()[1 : n + 1]
+        apart = lengths[:, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1]
+        if good is not None:
+            apart = apart.masked_fill(~good[:n], torch.inf).masked_fill(~good[:n, None], torch.inf)
+        radius = apart.kthvalue(n // 2 + 1, dim=1).values
+        best, radii = int(radius.argmin()), radius.tolist()
+        if not radii[middle] > _FAR * max(radii[best], 0.0):
+            break
+        middle = best
+    return product.double(), middle
 
 
 def _unit(updates: Updates) -> float:
-    """A power of two near the median row's largest entry where float64 squares need one, else 1."""
+    """Choose a power of two near the median row's largest entry if float64 squares need one."""
     if updates.dtype != torch.float64:
         return 1.0
     largest = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)

@@ -48,10 +48,10 @@ class Lengths:
         self.total += torch.where(now, powers * (scale / merged) ** self.p, 0.0)
         self.scale = merged
 
-    def value(self) -> npt.NDArray[np.float64]:
-        """Return the lengths so far, shape (k,)."""
-        lengths: npt.NDArray[np.float64] = (self.scale * self.total ** (1 / self.p)).cpu().numpy()
-        return lengths
+    def value(self, unit: float = 1.0) -> npt.NDArray[np.float64]:
+        """Return the lengths so far in multiples of ``unit``, shape (k,)."""
+        lengths = self.scale / unit * self.total ** (1 / self.p)
+        return np.asarray(lengths.cpu().numpy(), dtype=np.float64)
 
 
 def _power(x: torch.Tensor, p: float) -> torch.Tensor:

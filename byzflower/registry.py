@@ -6,14 +6,25 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
-__all__ = ["attacks", "preaggregators", "register", "rules"]
+__all__ = ["attacks", "pools", "preaggregators", "register", "rules"]
 
 _C = TypeVar("_C", bound=type[Any])
-_REGISTRIES: dict[str, dict[str, type[Any]]] = {"rule": {}, "preaggregator": {}, "attack": {}}
+_REGISTRIES: dict[str, dict[str, type[Any]]] = {
+    "rule": {},
+    "preaggregator": {},
+    "attack": {},
+    "pool": {},
+}
+_PACKAGES = {
+    "rule": "byzflower.rule",
+    "preaggregator": "byzflower.preaggregator",
+    "attack": "byzflower.attack",
+    "pool": "byzflower.mixtailor",
+}
 
 
 def register(kind: str) -> Callable[[_C], _C]:
-    """Class decorator: enter a rule, preaggregator or attack under its ``name``."""
+    """Class decorator: enter a rule, preaggregator, attack or pool under its ``name``."""
 
     def enter(cls: _C) -> _C:
         names = _REGISTRIES[kind]
@@ -25,7 +36,7 @@ def register(kind: str) -> Callable[[_C], _C]:
 
 
 def _registered(kind: str) -> dict[str, type[Any]]:
-    import_module(f"byzflower.{kind}")  # the package imports its modules, which register
+    import_module(_PACKAGES[kind])  # the package imports its modules, which register
     return dict(_REGISTRIES[kind])
 
 
@@ -42,6 +53,11 @@ def rules() -> dict[str, type[Any]]:
 def preaggregators() -> dict[str, type[Any]]:
     """Spec name → class, for every pre-aggregator."""
     return _registered("preaggregator")
+
+
+def pools() -> dict[str, type[Any]]:
+    """Spec name → class, for aggregations that draw from several, such as MixTailor."""
+    return _registered("pool")
 
 
 def attacks() -> dict[str, type[Any]]:

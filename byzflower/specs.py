@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from byzflower.attack import Attack
 from byzflower.errors import SpecError
-from byzflower.registry import attacks, preaggregators, rules
+from byzflower.registry import attacks, pools, preaggregators, rules
 from byzflower.steps import Aggregator, PreAggregator, Rule, compose
 
 __all__ = ["build", "parse", "parse_attack"]
@@ -36,15 +36,19 @@ def parse(spec: str | Aggregator) -> Aggregator:
     'arc > nnm > trimmed_mean'
     >>> parse("multi_krum(m=5)")
     MultiKrum(m=5)
+    >>> parse("mixtailor(pool=[krum(p=3), arc > median])").spec
+    "mixtailor(pool=('krum(p=3)', 'arc > median'))"
     """
     if isinstance(spec, Aggregator):
         return spec
     *before, last = _chain(spec)
     steps = [build(node, preaggregators(), "pre-aggregator", spec) for node in before]
-    rule = build(last, rules(), "rule", spec)
+    rule = build(last, {**rules(), **pools()}, "rule", spec)
     if not steps:
         return cast(Aggregator, rule)
-    return compose(*(cast(PreAggregator, step) for step in steps), cast(Rule, rule))
+    if not isinstance(rule, Rule):
+        raise SpecError(f"a pool takes steps before its members, not before itself; found {spec!r}")
+    return compose(*(cast(PreAggregator, step) for step in steps), rule)
 
 
 def parse_attack(spec: str | Attack) -> Attack:
@@ -64,10 +68,8 @@ def parse_attack(spec: str | Attack) -> Attack:
 def _chain(spec: str) -> list[ast.expr]:
     try:
         node = ast.parse(spec.strip(), mode="eval").body
-    except (SyntaxError, ValueError, AttributeError):
-        raise SpecError(
-            f'a spec looks like "arc > nnm > krum(p=3)"; found {spec!r}'
-        ) from None
+    except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError):
+        raise SpecError(f'a spec looks like "arc > nnm > krum(p=3)"; found {spec!r}') from None
     if isinstance(node, ast.Compare) and all(isinstance(op, ast.Gt) for op in node.ops):
         return [node.left, *node.comparators]
     return [node]
@@ -115,6 +117,8 @@ def build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: s
 def _value(node: ast.expr, owner: str) -> object:
     if isinstance(node, ast.Name):
         return node.id
+    if isinstance(node, ast.Call | ast.Compare):
+        return ast.unparse(node)  # a spec within a spec; its owner parses it
     if isinstance(node, ast.List | ast.Tuple):
         return tuple(_value(item, owner) for item in node.elts)
     try:

@@ -10,21 +10,26 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from byzflower.aggregator import Aggregator, Explanation, StepReport
 from byzflower.errors import InfeasibleError
-from byzflower.geometry import Array, Geometry
-from byzflower.kernels import Reduction, reduce
+from byzflower.geometry import Geometry
+from byzflower.plans import (
+    Mixing,
+    Plan,
+    Reduced,
+    Weighted,
+    carry_out,
+    original_weights,
+    over_originals,
+)
 from byzflower.updates import Updates
-from byzflower.validation import integer_at_least as integer_at_least
-from byzflower.validation import non_negative_int as non_negative_int
-from byzflower.validation import positive as positive
+from byzflower.validation import non_negative_int
 
 __all__ = [
     "Aggregator",
@@ -38,84 +43,8 @@ __all__ = [
     "Step",
     "StepReport",
     "Weighted",
-    "average_of",
     "compose",
 ]
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step did: its spec, the rows n and faults f it saw, and its own notes."""
-
-    name: str
-    spec: str
-    n: int
-    f: int
-    note: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """An aggregate and how it came about.
-
-    Attributes
-    ----------
-    value : torch.Tensor
-        The aggregate, shape (d,), in the updates' dtype and device.
-    weights : torch.Tensor or None
-        Weight of each of the n original rows, shape (n,), float64; ``None`` for rules that treat
-        every coordinate separately.
-    n_byzantine : int
-        Faults assumed by the rule, after the finite check and the pre-aggregators.
-    kept : tuple of int
-        Rows that passed the finite check.
-    steps : tuple of StepReport
-        One report a step, in order.
-    """
-
-    value: torch.Tensor
-    weights: torch.Tensor | None
-    n_byzantine: int
-    kept: tuple[int, ...]
-    steps: tuple[StepReport, ...]
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """A pre-aggregator's output: new rows = ``matrix @ rows``, of which ``f`` may be faulty."""
-
-    matrix: Array
-    f: int
-    note: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """Aggregate = Σ weights_i · row_i + center · v_0."""
-
-    weights: Array
-    center: float = 0.0
-    note: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """Aggregate = a coordinate-wise reduction of ``selection @ rows`` (all rows if ``None``)."""
-
-    reduction: Reduction
-    selection: Array | None = None
-    note: Mapping[str, object] = field(default_factory=dict)
-
-
-Plan = Weighted | Reduced
-
-
-def average_of(rows: Sequence[int] | npt.NDArray[np.intp], n: int, **note: object) -> Weighted:
-    """Average some of n rows; the report names them as ``selected``."""
-    picked = tuple(int(i) for i in rows)
-    weights = np.zeros(n)
-    weights[list(picked)] = 1 / len(picked)
-    return Weighted(weights, note={"selected": picked, **note})
 
 
 class Step(ABC):
@@ -128,12 +57,7 @@ class Step(ABC):
     @property
     def spec(self) -> str:
         """The step as :func:`byzflower.parse` reads it: its name and non-default parameters."""
-        changed = [
-            f"{f.name}={_literal(getattr(self, f.name))}"
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if getattr(self, f.name) != f.default
-        ]
-        return f"{self.name}({', '.join(changed)})" if changed else self.name
+        return written(self.name, self)
 
     def __str__(self) -> str:
         return self.spec
@@ -153,71 +77,34 @@ class Step(ABC):
             raise InfeasibleError(f"`{self.name}` needs {self.needs} rows; found n = {n}, f = {f}")
 
 
+def written(name: str, step: Any) -> str:
+    """Write a dataclass as a spec: its name and the parameters that are not the default.
+
+    >>> import byzflower as bf
+    >>> written("krum", bf.Krum(p=3))
+    'krum(p=3)'
+    """
+    changed = [
+        f"{f.name}={_literal(getattr(step, f.name))}"
+        for f in dataclasses.fields(step)
+        if getattr(step, f.name) != f.default
+    ]
+    return f"{name}({', '.join(changed)})" if changed else name
+
+
 def _literal(value: object) -> str:
     if isinstance(value, str) and value.isidentifier():
         return value
-    return value.spec if isinstance(value, Step | Aggregator) else repr(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(repr(_plain(item)) for item in value)}{',' * (len(value) == 1)})"
+    return repr(_plain(value))
 
 
-class Aggregator(ABC):
-    """Anything that turns n updates, f of them possibly faulty, into one vector."""
-
-    @property
-    @abstractmethod
-    def spec(self) -> str:
-        """The text that :func:`byzflower.parse` turns into this aggregator."""
-
-    @property
-    def needs_center(self) -> bool:
-        """Whether the caller should pass the previous aggregate as ``center``."""
-        return False
-
-    @abstractmethod
-    def check(self, n: int, f: int) -> None:
-        """Raise :class:`InfeasibleError` unless defined for n rows of which f may be faulty."""
-
-    @abstractmethod
-    def explain(
-        self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
-        f: int,
-        *,
-        rng: torch.Generator | None = None,
-        center: torch.Tensor | None = None,
-    ) -> Explanation:
-        """Aggregate, and say how.
-
-        Parameters
-        ----------
-        x
-            Updates: an (n, d) tensor, n tensors of shape (d,), or :class:`Updates`. Unmodified.
-        f
-            Assumed number of faulty rows. Rows with NaN or Inf are removed first and count
-            against it.
-        rng
-            Source of randomness; the operating system's entropy by default.
-        center
-            Vector (d,) for rules with ``needs_center``: usually the previous aggregate.
-
-        Raises
-        ------
-        InfeasibleError
-            If (n, f) is outside a step's range, or more than f rows are not finite.
-        """
-
-    def __call__(
-        self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
-        f: int,
-        *,
-        rng: torch.Generator | None = None,
-        center: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the aggregate of ``x``, shape (d,); see :meth:`explain`."""
-        return self.explain(x, f, rng=rng, center=center).value
-
-    def __str__(self) -> str:
-        return self.spec
+def _plain(value: object) -> object:
+    """Return what the parser reads: specs as text, numpy's floats as Python's."""
+    if isinstance(value, Step | Aggregator):
+        return value.spec
+    return float(value) if isinstance(value, float) else value
 
 
 class PreAggregator(Step):
@@ -323,15 +210,8 @@ class Pipeline(Aggregator):
         plan = self.rule.plan(geometry, f)
         reports.append(StepReport(self.rule.name, self.rule.spec, geometry.n, f, plan.note))
         if geometry.is_mixed:
-            plan = _over_originals(plan, geometry.matrix)
+            plan = over_originals(plan, geometry.matrix)
         return Decision(plan, f, tuple(reports))
-
-
-def _over_originals(plan: Plan, matrix: Array) -> Plan:
-    if isinstance(plan, Weighted):
-        return dataclasses.replace(plan, weights=plan.weights @ matrix)
-    rows = matrix if plan.selection is None else plan.selection @ matrix
-    return dataclasses.replace(plan, selection=rows)
 
 
 def entropy() -> torch.Generator:
@@ -355,29 +235,6 @@ def remaining_faults(updates: Updates, geometry: Geometry, f: int, rule: Aggrega
         note = f"({removed} of {updates.n} rows removed: NaN or Inf)"
         raise InfeasibleError(f"{error} {note}") from None
     return f - removed
-
-
-def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | None:
-    """Spread a plan's weights over all n original rows; removed rows weigh nothing."""
-    if not isinstance(plan, Weighted):
-        return None
-    weights = torch.zeros(n, dtype=torch.float64)
-    weights[torch.from_numpy(geometry.kept)] = torch.from_numpy(plan.weights)
-    return weights
-
-
-def carry_out(
-    plan: Plan, geometry: Geometry, updates: Updates, center: torch.Tensor | None
-) -> tuple[torch.Tensor, str | None]:
-    """Touch the d coordinates: return the aggregate and, for reductions, the kernel used."""
-    if isinstance(plan, Weighted):
-        weights = np.zeros(updates.n)
-        weights[geometry.kept] = plan.weights
-        extra = None if center is None or plan.center == 0 else center * plan.center
-        return updates.combine(weights, extra), None
-    out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
-    rows = None if len(geometry.kept) == updates.n else geometry.kept
-    return out, reduce(updates.blocks, plan.reduction, out=out, mixing=plan.selection, rows=rows)
 
 
 def compose(*steps: Step) -> Pipeline:

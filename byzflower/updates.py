@@ -53,7 +53,7 @@ class Updates:
         for block in blocks:
             self._check(block)
             self.dtype = torch.promote_types(self.dtype, block[0].dtype)
-        # Mixed-precision models are rare: their narrower arrays are widened, all others read in place.
+        # Models of mixed precision are rare: their narrower arrays are widened, the others not.
         self.blocks: tuple[Block, ...] = tuple(_converted(block, self.dtype) for block in blocks)
         widths = [block[0].numel() for block in blocks]
         self.offsets: tuple[int, ...] = tuple(accumulate(widths, initial=0))
@@ -82,7 +82,7 @@ class Updates:
         if isinstance(x, torch.Tensor):
             if x.ndim != 2:
                 raise ValueError(f"updates need shape (n, d); found {tuple(x.shape)}")
-            return cls([x])
+            return cls([x.detach()])
         rows = list(x)
         for row in rows:
             if not isinstance(row, torch.Tensor) or row.ndim != 1:
@@ -136,8 +136,10 @@ class Updates:
         """
         out = torch.empty(self.d, dtype=self.dtype, device=self.device)
         used = np.flatnonzero(weights)
+        if not len(used):
+            return out.zero_() if extra is None else out.copy_(extra)
         work = torch.promote_types(self.dtype, torch.float32)
-        if len(used) and np.abs(weights[used]).min() < _TINY:
+        if np.abs(weights[used]).min() < _TINY:
             work = torch.float64
         factors = torch.as_tensor(weights[used], dtype=work, device=self.device)
         single = len(used) == 1 and weights[used[0]] == 1.0
@@ -155,8 +157,8 @@ class Updates:
                     if isinstance(block, torch.Tensor):
                         tile = block[:, a:b].index_select(0, picked)
                     else:
-                        tile = torch.stack([block[i][a:b] for i in used]) if len(used) else None
-                    target[a:b] = 0 if tile is None else factors @ tile.to(work)
+                        tile = torch.stack([block[i][a:b] for i in used])
+                    target[a:b] = factors @ tile.to(work)
         return out if extra is None else out.add_(extra)
 
 

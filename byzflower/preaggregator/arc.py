@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from byzflower.geometry import Array, Geometry
+from byzflower.plans import Mixing
 from byzflower.registry import register
-from byzflower.steps import Mixing, PreAggregator
+from byzflower.steps import PreAggregator
 
 __all__ = ["ARC", "clipping"]
 

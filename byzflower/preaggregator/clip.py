@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from byzflower.geometry import Geometry
+from byzflower.plans import Mixing
 from byzflower.preaggregator.arc import clipping
 from byzflower.registry import register
-from byzflower.steps import Mixing, PreAggregator
+from byzflower.steps import PreAggregator
 from byzflower.validation import positive
 
 __all__ = ["Clip"]

@@ -10,8 +10,9 @@ import torch
 
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Geometry
+from byzflower.plans import Mixing
 from byzflower.registry import register
-from byzflower.steps import Mixing, PreAggregator
+from byzflower.steps import PreAggregator
 from byzflower.validation import integer_at_least
 
 __all__ = ["Resampling"]

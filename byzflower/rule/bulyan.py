@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from byzflower.geometry import Array, Geometry
 from byzflower.kernels import Reduction
+from byzflower.plans import Reduced
 from byzflower.registry import register
 from byzflower.rule.geometric_median import reweighted
 from byzflower.rule.weiszfeld import weiszfeld
-from byzflower.steps import Reduced, Rule
+from byzflower.steps import Rule
 from byzflower.validation import norm_order
 
 __all__ = ["Bulyan"]

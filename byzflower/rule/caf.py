@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from byzflower.geometry import Array, Geometry
+from byzflower.plans import Weighted
 from byzflower.registry import register
-from byzflower.steps import Rule, Weighted
+from byzflower.steps import Rule
 
 __all__ = ["CAF"]
 

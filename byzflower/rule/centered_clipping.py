@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from byzflower.geometry import Geometry
+from byzflower.plans import Weighted
 from byzflower.registry import register
-from byzflower.steps import Rule, Weighted
+from byzflower.steps import Rule
 from byzflower.validation import integer_at_least, positive
 
 __all__ = ["CenteredClipping"]

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from byzflower.geometry import Geometry
+from byzflower.plans import Weighted, average_of
 from byzflower.registry import register
-from byzflower.steps import Rule, Weighted, average_of
+from byzflower.steps import Rule
 
 __all__ = ["CGE"]
 

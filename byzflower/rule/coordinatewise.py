@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from byzflower.geometry import Geometry
 from byzflower.kernels import Reduction
-from byzflower.steps import Reduced, Rule
+from byzflower.plans import Reduced
+from byzflower.steps import Rule
 
 __all__ = ["CoordinateRule"]
 

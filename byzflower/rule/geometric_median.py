@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from byzflower.geometry import Array, Geometry
+from byzflower.plans import Weighted
 from byzflower.registry import register
 from byzflower.rule.weiszfeld import weiszfeld
-from byzflower.steps import Rule, Weighted
+from byzflower.steps import Rule
 from byzflower.validation import norm_order
 
 __all__ = ["GeometricMedian", "reweighted"]
@@ -63,7 +64,7 @@ class GeometricMedian(Rule):
 
 
 def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
-    """Fixed point of w_i ∝ 1/‖z − x_i‖_p with z = Σ w_i x_i, in one pass over d an iteration.
+    """Find the fixed point of w_i ∝ 1/‖z − x_i‖_p, z = Σ w_i x_i; an iteration reads d once.
 
     Returns
     -------

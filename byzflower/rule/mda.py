@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from byzflower.geometry import Array, Geometry
+from byzflower.plans import Weighted, average_of
 from byzflower.registry import register
 from byzflower.rule.vertex_cover import Search
-from byzflower.steps import Rule, Weighted, average_of
+from byzflower.steps import Rule
 
 __all__ = ["MDA", "smallest_diameter"]
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Geometry
+from byzflower.plans import Weighted, average_of
 from byzflower.registry import register
-from byzflower.steps import Rule, Weighted, average_of
+from byzflower.steps import Rule
 from byzflower.validation import integer_at_least
 
 __all__ = ["MoNNA"]

@@ -13,21 +13,23 @@ import numpy.typing as npt
 
 from byzflower.errors import BudgetError
 from byzflower.geometry import Array, Geometry
+from byzflower.plans import Weighted, average_of
 from byzflower.registry import register
-from byzflower.steps import Rule, Weighted, average_of
+from byzflower.steps import Rule
 
 __all__ = ["SMEA", "smallest_eigenvalue"]
 
 _SUBSETS = 2_000_000
 _BATCH = 4096
 _TIE = 1e-12
+_POWER_STEPS = 8
 
 
 def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
     """Find the ``size`` rows whose covariance has the least top eigenvalue, and that eigenvalue.
 
     A greedy subset bounds the answer; rows too far from too many others are ruled out by it, the
-    subsets of the rest are screened by their variance along a few directions, and what passes is
+    subsets of the rest are screened by lower bounds on their top eigenvalue, and what passes is
     decided by the eigenvalues of its centred Gram matrix. Subsets that tie to 1e-12 go to the one
     whose sorted row indices come first.
 
@@ -48,17 +50,16 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
             f"`smea` needs at most {_SUBSETS} subsets to search; "
             f"found {count} ({size} of {len(rows)} rows)"
         )
-    # Coordinates along the principal axes: the variance along any axis bounds the eigenvalue.
-    along = _axes(gram[np.ix_(rows, rows)])
+    inner = gram[np.ix_(rows, rows)]
+    along = _axes(inner)
     best, chosen = np.inf, rows[:size]
     for dropped in _batches(len(rows), drop):
         keep = np.ones((len(dropped), len(rows)))
         np.put_along_axis(keep, dropped, 0.0, axis=1)
-        spread = (keep @ along**2 - (keep @ along) ** 2 / size).max(axis=1, initial=0.0)
-        passed = keep[spread <= bound * (1 + 1e-9)].astype(bool)
-        if not len(passed):
+        keep = _screened(keep, inner, along, bound * (1 + 1e-9))
+        if not len(keep):
             continue
-        subsets = rows[np.nonzero(passed)[1].reshape(-1, size)]
+        subsets = rows[np.nonzero(keep)[1].reshape(-1, size)]
         tops = _top(gram, subsets)
         best = min(best, float(tops.min()))
         bound = min(bound, best * (1 + _TIE))
@@ -66,6 +67,27 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
         if len(tied):  # dropped sets come in order, so the last leaves the first rows
             chosen = subsets[tied[-1]]
     return [int(i) for i in chosen], best / size
+
+
+def _screened(keep: Array, gram: Array, along: Array, bound: float) -> Array:
+    """Masks of subsets that a lower bound on the top eigenvalue does not rule out.
+
+    First the scatter along the principal axes of all rows, then Rayleigh quotients of a few steps
+    of the power method from the best of these axes.
+    """
+    size = keep[:1].sum()
+    spread = keep @ along**2 - (keep @ along) ** 2 / size
+    axis = spread.argmax(axis=1)
+    passed = spread[np.arange(len(keep)), axis] <= bound
+    keep, vector = keep[passed], along.T[axis[passed]]
+    for _ in range(_POWER_STEPS):
+        vector = keep * (vector - (keep * vector).sum(axis=1, keepdims=True) / size)
+        length = np.sqrt((vector**2).sum(axis=1, keepdims=True))
+        vector = vector / np.where(length > 0, length, 1.0)
+        image = vector @ gram
+        passed = (vector * image).sum(axis=1) <= bound
+        keep, vector = keep[passed], image[passed]
+    return keep
 
 
 def _batches(n: int, drop: int) -> Iterator[npt.NDArray[np.intp]]:

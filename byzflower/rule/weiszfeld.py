@@ -14,6 +14,7 @@ __all__ = ["weiszfeld"]
 
 _GAP = 1e-9
 _STEPS = 500
+_DAMPING = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _COINCIDE = 1e-13  # of the distance to the median row: closer is the same point
 
 
@@ -54,7 +55,7 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
         if best.gap <= gap:
             return best.weights, best.gap, iteration
         point = _Point.at(squared, point.next_weights())
-        best = min(best, point, key=lambda p: p.gap)
+        best = point if point.gap < best.gap else best
     return best.weights, best.gap, _STEPS
 
 
@@ -114,7 +115,8 @@ class _Point:
     @cached_property
     def near(self) -> npt.NDArray[np.bool_]:
         """Rows that z coincides with."""
-        middle = np.partition(self.distances, len(self.distances) // 2)[len(self.distances) // 2]
+        half = len(self.distances) // 2
+        middle = float(np.partition(self.distances, half)[half])
         coincide: npt.NDArray[np.bool_] = self.distances <= _COINCIDE * middle
         return coincide
 
@@ -133,7 +135,7 @@ class _Point:
     @cached_property
     def slope(self) -> float:
         """‖∇F‖."""
-        return float(np.sqrt(max(self.descent @ self.inner @ self.descent, 0.0)))
+        return max(float(self.descent @ self.inner @ self.descent), 0.0) ** 0.5
 
     @cached_property
     def gap(self) -> float:
@@ -152,12 +154,12 @@ class _Point:
 
     def next_weights(self) -> Array:
         """Weights of a better point: from a row by Vardi–Zhang, by Newton, or by Weiszfeld."""
-        plain = self.descent / self.inverse.sum()
+        plain: Array = self.descent / self.inverse.sum()
         if self.near.any():
             return self.weights + plain * max(0.0, 1 - np.count_nonzero(self.near) / self.slope)
         newton = self._newton()
         if newton is not None:
-            for length in 0.5 ** np.arange(8):
+            for length in _DAMPING:
                 if self._change(length * newton) < 0.0:
                     return self.weights + length * newton
         return self.weights + plain

@@ -1,0 +1,114 @@
+"""What every aggregation offers: a call, an explanation of it, and a check of (n, f)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from byzflower.updates import Updates
+
+__all__ = ["Aggregator", "Explanation", "StepReport"]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did: its spec, the rows n and faults f it saw, and its own notes."""
+
+    name: str
+    spec: str
+    n: int
+    f: int
+    note: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An aggregate and how it came about.
+
+    Attributes
+    ----------
+    value : torch.Tensor
+        The aggregate, shape (d,), in the updates' dtype and device.
+    weights : torch.Tensor or None
+        Weight of each of the n original rows, shape (n,), float64; ``None`` for rules that treat
+        every coordinate separately.
+    n_byzantine : int
+        Faults assumed by the rule, after the finite check and the pre-aggregators.
+    kept : tuple of int
+        Rows that passed the finite check.
+    steps : tuple of StepReport
+        One report a step, in order.
+    """
+
+    value: torch.Tensor
+    weights: torch.Tensor | None
+    n_byzantine: int
+    kept: tuple[int, ...]
+    steps: tuple[StepReport, ...]
+
+
+class Aggregator(ABC):
+    """Anything that turns n updates, f of them possibly faulty, into one vector."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> str:
+        """The text that :func:`byzflower.parse` turns into this aggregator."""
+
+    @property
+    def needs_center(self) -> bool:
+        """Whether the caller should pass the previous aggregate as ``center``."""
+        return False
+
+    @abstractmethod
+    def check(self, n: int, f: int) -> None:
+        """Raise :class:`InfeasibleError` unless defined for n rows of which f may be faulty."""
+
+    @abstractmethod
+    def explain(
+        self,
+        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        f: int,
+        *,
+        rng: torch.Generator | None = None,
+        center: torch.Tensor | None = None,
+    ) -> Explanation:
+        """Aggregate, and say how.
+
+        Parameters
+        ----------
+        x
+            Updates: an (n, d) tensor, n tensors of shape (d,), or :class:`Updates`. Unmodified.
+        f
+            Assumed number of faulty rows. Rows with NaN or Inf are removed first and count
+            against it.
+        rng
+            Source of randomness; the operating system's entropy by default.
+        center
+            Vector (d,) for rules with ``needs_center``: usually the previous aggregate.
+
+        Raises
+        ------
+        InfeasibleError
+            If (n, f) is outside a step's range, or more than f rows are not finite.
+        ValueError
+            If ``f`` is no count, or ``x`` or ``center`` has a shape, dtype or value that cannot be
+            aggregated.
+        """
+
+    def __call__(
+        self,
+        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        f: int,
+        *,
+        rng: torch.Generator | None = None,
+        center: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the aggregate of ``x``, shape (d,); see :meth:`explain`."""
+        return self.explain(x, f, rng=rng, center=center).value
+
+    def __str__(self) -> str:
+        return self.spec

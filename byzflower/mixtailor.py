@@ -1,0 +1,172 @@
+"""MixTailor: an aggregation drawn at random from a pool in every call."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import ClassVar
+
+import torch
+
+from byzflower.aggregator import Aggregator, Explanation, StepReport
+from byzflower.errors import InfeasibleError
+from byzflower.preaggregator import Resampling
+from byzflower.registry import register
+from byzflower.specs import parse
+from byzflower.steps import Pipeline, Rule, written
+from byzflower.updates import Updates
+from byzflower.validation import integer_at_least, non_negative_int
+
+__all__ = ["MixTailor", "default_pool"]
+
+_INNER = ("krum", "mean", "geometric_median", "median")
+
+
+def default_pool() -> tuple[str, ...]:
+    """List the 64 members of MixTailor §5: four classes, each with ℓp norms p = 1 … 16.
+
+    The paper draws the 16 norms of a class from 1 … 16 once; here each p occurs once, so that a
+    spec stands for one pool. p does not change the median, whose 16 copies keep the class weights
+    equal. Bulyan's inner rules take turns.
+
+    >>> len(default_pool()), default_pool()[2], default_pool()[-1]
+    (64, 'krum(p=3)', 'bulyan(inner=median, p=16)')
+    """
+    orders = range(1, 17)
+    return (
+        *(f"krum(p={p})" for p in orders),
+        *("median" for _ in orders),
+        *(f"geometric_median(p={p})" for p in orders),
+        *(f"bulyan(inner={_INNER[(p - 1) % 4]}, p={p})" for p in orders),
+    )
+
+
+@register("pool")
+@dataclass(frozen=True)
+class MixTailor(Aggregator):
+    """Draw one member of a pool uniformly and apply it, anew in every call.
+
+    An attacker who knows the pool cannot tailor to the draw. Members that are not defined for
+    the call's n and f stay out of it, such as Bulyan where n < 4f + 3; there must be one that is.
+
+    The object holds no seed and no state. The draw, and all randomness of the member, comes from
+    the ``rng`` passed to the call and by default from the operating system's entropy, on which
+    the security rests: pass a seeded generator in simulations only.
+
+    ``explain`` reports the member as ``drawn`` and how many there were to draw from as ``pool``.
+
+    Parameters
+    ----------
+    pool
+        Members, as specs or objects; by default :func:`default_pool`. One that occurs twice is
+        drawn twice as often.
+    resampling
+        Put ``resampling(s=…)`` before every member, for heterogeneous clients.
+
+    Examples
+    --------
+    >>> rule = MixTailor(pool=["krum", "arc > median"], resampling=2)
+    >>> rule.spec
+    "mixtailor(pool=('krum', 'arc > median'), resampling=2)"
+    >>> rows = torch.tensor([[1.0], [1.0], [1.0], [1.0], [1.0], [90.0]])
+    >>> MixTailor(pool=["krum", "median"])(rows, f=1)
+    tensor([1.])
+    """
+
+    name: ClassVar[str] = "mixtailor"
+    source: ClassVar[str] = "MixTailor §3, §5"
+
+    pool: Sequence[str | Aggregator] | None = None
+    resampling: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pool is not None:
+            if isinstance(self.pool, str) or not self.pool:
+                raise ValueError(
+                    f"`{self.name}` needs a list of members as pool; found {self.pool!r}"
+                )
+            object.__setattr__(self, "pool", tuple(parse(member) for member in self.pool))
+        if self.resampling is not None:
+            integer_at_least(self.resampling, 1, self.name, "resampling")
+        _pipelines(self.pool, self.resampling)  # refuses what cannot be a member
+
+    @property
+    def spec(self) -> str:
+        """The text that :func:`byzflower.parse` turns into this pool."""
+        return written(self.name, self)
+
+    @property
+    def needs_center(self) -> bool:
+        """Whether any member measures against the previous aggregate."""
+        return any(member.needs_center for member in self.members)
+
+    @property
+    def members(self) -> tuple[Pipeline, ...]:
+        """What is drawn from, resampling included."""
+        return _pipelines(self.pool, self.resampling)
+
+    def feasible(self, n: int, f: int) -> tuple[Pipeline, ...]:
+        """Members that are defined for n rows, f of them possibly faulty."""
+        return tuple(member for member in self.members if _is_defined(member, n, f))
+
+    def check(self, n: int, f: int) -> None:
+        """Raise :class:`InfeasibleError` unless a member is defined for (n, f)."""
+        n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
+        if not self.feasible(n, f):
+            raise InfeasibleError(
+                f"`{self.name}` needs a member defined for the rows; found none for n = {n}, "
+                f"f = {f}"
+            )
+
+    def explain(
+        self,
+        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        f: int,
+        *,
+        rng: torch.Generator | None = None,
+        center: torch.Tensor | None = None,
+    ) -> Explanation:
+        """Draw a member and aggregate with it; see :meth:`Aggregator.explain`.
+
+        A row that is removed for NaN or Inf takes one from n and from f, which no member minds.
+        """
+        updates = Updates.of(x)
+        self.check(updates.n, f)
+        members = self.feasible(updates.n, f)
+        drawn = members[_draw(len(members), rng)]
+        found = drawn.explain(updates, f, rng=rng, center=center)
+        note = {"drawn": drawn.spec, "pool": len(members)}
+        report = StepReport(self.name, self.spec, updates.n, f, note)
+        return replace(found, steps=(report, *found.steps))
+
+
+@cache
+def _pipelines(
+    pool: Sequence[str | Aggregator] | None, resampling: int | None
+) -> tuple[Pipeline, ...]:
+    before = () if resampling is None else (Resampling(resampling),)
+    members = []
+    for member in map(parse, default_pool() if pool is None else pool):
+        if isinstance(member, Rule):
+            members.append(Pipeline(before, member))
+        elif isinstance(member, Pipeline):
+            members.append(Pipeline((*before, *member.before), member.rule))
+        else:
+            raise ValueError(f"`mixtailor` needs rules or pipelines; found {member.spec!r}")
+    return tuple(members)
+
+
+def _is_defined(member: Pipeline, n: int, f: int) -> bool:
+    try:
+        member.check(n, f)
+    except InfeasibleError:
+        return False
+    return True
+
+
+def _draw(count: int, rng: torch.Generator | None) -> int:
+    if rng is None:
+        return secrets.randbelow(count)
+    return int(torch.randint(count, (), generator=rng, device=rng.device))

@@ -1,0 +1,104 @@
+"""What a step decides: how the rows are mixed, weighed or reduced; and carrying that out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from byzflower.geometry import Array, Geometry
+from byzflower.kernels import Reduction, reduce
+from byzflower.updates import Updates
+
+__all__ = [
+    "Mixing",
+    "Plan",
+    "Reduced",
+    "Weighted",
+    "average_of",
+    "carry_out",
+    "original_weights",
+    "over_originals",
+]
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A pre-aggregator's output: new rows = ``matrix @ rows``, of which ``f`` may be faulty."""
+
+    matrix: Array
+    f: int
+    note: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Aggregate = Σ weights_i · row_i + center · v_0."""
+
+    weights: Array
+    center: float = 0.0
+    note: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Aggregate = a coordinate-wise reduction of ``selection @ rows`` (all rows if ``None``)."""
+
+    reduction: Reduction
+    selection: Array | None = None
+    note: Mapping[str, object] = field(default_factory=dict)
+
+
+Plan = Weighted | Reduced
+
+
+def average_of(rows: Sequence[int] | npt.NDArray[np.intp], n: int, **note: object) -> Weighted:
+    """Average some of n rows; the report names them as ``selected``."""
+    picked = tuple(int(i) for i in rows)
+    weights = np.zeros(n)
+    weights[list(picked)] = 1 / len(picked)
+    return Weighted(weights, note={"selected": picked, **note})
+
+
+def over_originals(plan: Plan, matrix: Array) -> Plan:
+    """Restate a plan over mixed rows as one over the rows that they were mixed from."""
+    if isinstance(plan, Weighted):
+        return dataclasses.replace(plan, weights=plan.weights @ matrix)
+    rows = matrix if plan.selection is None else plan.selection @ matrix
+    return dataclasses.replace(plan, selection=rows)
+
+
+def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | None:
+    """Spread a plan's weights over all n original rows; removed rows weigh nothing."""
+    if not isinstance(plan, Weighted):
+        return None
+    weights = torch.zeros(n, dtype=torch.float64)
+    weights[torch.from_numpy(geometry.kept)] = torch.from_numpy(plan.weights)
+    return weights
+
+
+def carry_out(
+    plan: Plan, geometry: Geometry, updates: Updates, center: torch.Tensor | None
+) -> tuple[torch.Tensor, str | None]:
+    """Touch the d coordinates: return the aggregate and, for reductions, the kernel used."""
+    if isinstance(plan, Weighted):
+        weights = np.zeros(updates.n)
+        weights[geometry.kept] = plan.weights
+        extra = None if center is None or plan.center == 0 else center * plan.center
+        return updates.combine(weights, extra), None
+    rows, mixing = geometry.kept, plan.selection
+    if mixing is not None and _only_selects(mixing):
+        rows, mixing = rows[mixing.argmax(axis=1)], None
+    everyone = np.array_equal(rows, np.arange(updates.n))
+    out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
+    chosen = None if everyone else [int(row) for row in rows]
+    return out, reduce(updates.blocks, plan.reduction, out=out, mixing=mixing, rows=chosen)
+
+
+def _only_selects(matrix: Array) -> bool:
+    """Whether every row of the matrix picks one row unchanged."""
+    return bool(((matrix != 0).sum(axis=1) == 1).all() and (matrix.max(axis=1) == 1).all())
