@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from byzflower.steps import Aggregator, Step, entropy, non_negative_int
+from byzflower.attack.observation import Observation, bounded
+from byzflower.steps import Aggregator, Step, entropy
+from byzflower.validation import non_negative_int
 
 __all__ = ["Attack"]
 
@@ -17,9 +19,12 @@ class Attack(Step):
 
     ``level`` is "update" where faulty updates are made from the honest ones of the same round,
     and "data" where the colluders train honestly on poisoned data and no update is forged.
+    Updates are whatever the server aggregates: gradients, momentums, or the differences w − w_0
+    of model payloads, so model-based forms (MixTailor A.1.3) need no code of their own.
     """
 
     level: ClassVar[Literal["update", "data"]] = "update"
+    finite: ClassVar[bool] = True
 
     @property
     def needs_rule(self) -> bool:
@@ -32,15 +37,11 @@ class Attack(Step):
         return False
 
     @abstractmethod
-    def forge(
-        self,
-        honest: torch.Tensor,
-        f: int,
-        rng: torch.Generator,
-        rule: Aggregator | None,
-        state: Any,
-    ) -> tuple[torch.Tensor, Any]:
-        """Return faulty updates, shape (f, d) or (d,) for f equal ones, and the next state."""
+    def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
+        """Return faulty updates, shape (f, d) or (d,) for f equal ones, and the next state.
+
+        The dtype may be wider than the honest one; :meth:`step` narrows it without overflow.
+        """
 
     def step(
         self,
@@ -50,6 +51,7 @@ class Attack(Step):
         rng: torch.Generator | None = None,
         rule: Aggregator | None = None,
         state: Any = None,
+        center: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Any]:
         """Forge the updates of one round.
 
@@ -58,27 +60,39 @@ class Attack(Step):
         honest
             The round's honest updates, shape (h, d) with h ≥ 1; unmodified.
         f
-            Number of colluders.
+            Number of colluders. Without any, the state stays as it is.
         rng
             Source of randomness; the operating system's entropy by default.
         rule
             The server's aggregation, for attacks with ``needs_rule``.
         state
             What the previous round returned; ``None`` in the first.
+        center
+            The server's previous aggregate (d,), for rules that measure against it.
 
         Returns
         -------
         rows, state
-            Faulty updates, shape (f, d), in the honest dtype and device, and the next state.
+            Faulty updates, shape (f, d), in the honest dtype and device, and the next state. The
+            f rows may share memory with each other, never with ``honest``.
         """
         if honest.ndim != 2 or len(honest) == 0:
-            raise ValueError(f"`{self.name}` needs honest updates (h, d); found {honest.shape}")
+            raise ValueError(
+                f"`{self.name}` needs honest updates (h, d), h ≥ 1; found {tuple(honest.shape)}"
+            )
+        if not honest.is_floating_point():
+            raise TypeError(
+                f"`{self.name}` needs a real floating-point dtype; found {honest.dtype}"
+            )
         if self.needs_rule and rule is None:
             raise ValueError(f"`{self.spec}` needs the server's rule; found none")
-        f = non_negative_int(f, "f")
+        f, d = non_negative_int(f, "f"), honest.shape[1]
+        if f == 0 and self.level == "update":
+            return honest.new_empty((0, d)), state
         rng = entropy() if rng is None else rng
-        rows, state = self.forge(honest.detach(), f, rng, rule, state)
-        return rows.to(honest.dtype).expand(f, honest.shape[1]), state
+        rows, state = self.forge(Observation(honest.detach(), f, rng, rule, center), state)
+        rows = bounded(rows, honest.dtype) if self.finite else rows.to(honest.dtype)
+        return rows.expand(f, d), state
 
     def __call__(
         self,
@@ -87,6 +101,7 @@ class Attack(Step):
         *,
         rng: torch.Generator | None = None,
         rule: Aggregator | None = None,
+        center: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Forge one round's updates without a past; see :meth:`step`."""
-        return self.step(honest, f, rng=rng, rule=rule)[0]
+        return self.step(honest, f, rng=rng, rule=rule, center=center)[0]

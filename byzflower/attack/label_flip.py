@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from byzflower.attack.base import Attack
+from byzflower.attack.observation import Observation
 from byzflower.registry import register
-from byzflower.steps import Aggregator
 
 __all__ = ["LabelFlip", "flip_labels"]
 
@@ -32,13 +32,6 @@ class LabelFlip(Attack):
     source: ClassVar[str] = "Allen-Zhu et al. 2020; RESAM D.1; ARC D.3"
     level: ClassVar[Literal["update", "data"]] = "data"
 
-    def forge(
-        self,
-        honest: torch.Tensor,
-        f: int,
-        rng: torch.Generator,
-        rule: Aggregator | None,
-        state: Any,
-    ) -> tuple[torch.Tensor, Any]:
+    def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
         """Refuse: the attack acts on labels, with :func:`flip_labels`, before training."""
         raise TypeError("`label_flip` acts on the colluders' data; there is no update to forge")

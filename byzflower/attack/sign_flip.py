@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 
 from byzflower.attack.base import Attack
+from byzflower.attack.observation import Observation
 from byzflower.registry import register
-from byzflower.steps import Aggregator, positive
+from byzflower.validation import positive
 
 __all__ = ["SignFlip"]
 
@@ -34,13 +35,6 @@ class SignFlip(Attack):
     def __post_init__(self) -> None:
         positive(self.scale, self.name, "scale")
 
-    def forge(
-        self,
-        honest: torch.Tensor,
-        f: int,
-        rng: torch.Generator,
-        rule: Aggregator | None,
-        state: Any,
-    ) -> tuple[torch.Tensor, Any]:
+    def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
         """Flip the mean."""
-        return honest.mean(dim=0) * -self.scale, None
+        return seen.mean * -self.scale, None

@@ -1,0 +1,244 @@
+"""What each of many candidate updates would do to the server's aggregate, in about two passes.
+
+All candidates of a search lie in the span of the honest updates and at most one more vector, so
+one Gram matrix serves them all: per candidate, a weight rule costs work in n dimensions alone.
+Coordinate-wise rules share their pass over d (:mod:`byzflower.attack.columns`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from byzflower.attack.columns import Column, Line, reduce_columns
+from byzflower.attack.observation import Observation
+from byzflower.attack.span import Span
+from byzflower.errors import InfeasibleError
+from byzflower.geometry import Array
+from byzflower.steps import Aggregator, Pipeline, Plan, Reduced, Rule, Weighted
+from byzflower.updates import Updates
+
+__all__ = ["Candidates", "Effect", "expected", "feasible_members", "first_greatest"]
+
+_TIE = 1e-6  # float32 sums over d coordinates agree no better
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The aggregate R that each of T candidates brings about, against the honest mean ḡ.
+
+    Attributes
+    ----------
+    squared : numpy.ndarray
+        ‖R − ḡ‖², shape (T,); its mean where R is random.
+    inner : numpy.ndarray
+        ⟨R, ḡ⟩, shape (T,); likewise.
+    mean_squared : float
+        ‖ḡ‖².
+    noise : float
+        Size of rounding errors in R relative to ‖ḡ‖.
+    """
+
+    squared: Array
+    inner: Array
+    mean_squared: float
+    noise: float
+
+    def most_damaging(self) -> int:
+        """Index of the greatest ‖R − ḡ‖; ties, to within rounding, go to the lowest index."""
+        return first_greatest(self.squared, self.noise**2 * self.mean_squared)
+
+    def most_reversed(self) -> int:
+        """Index of the least ⟨R, ḡ⟩; ties, to within rounding, go to the lowest index."""
+        return first_greatest(-self.inner, self.noise * self.mean_squared)
+
+
+def first_greatest(values: Array, noise: float = 0.0) -> int:
+    """Index of the first value that is the greatest, give or take rounding and ``noise``.
+
+    >>> first_greatest(np.array([1.0, 3.0, 2.0, 3.0]))
+    1
+    """
+    values = np.where(np.isfinite(values), values, -np.inf)
+    best = values.max()
+    if not np.isfinite(best):
+        return 0
+    return int(np.argmax(values >= best - _TIE * abs(best) - noise))
+
+
+class Candidates:
+    """T candidates for the one vector that all f colluders send: a_t × ḡ + b_t × u.
+
+    Parameters
+    ----------
+    seen
+        The round; ḡ is the mean of its honest updates.
+    along_mean, along
+        Coefficients a and b, shape (T,).
+    direction
+        The vector u, shape (d,), or ``None`` where b plays no part.
+    unseen
+        Honest updates that the colluders do not see; ḡ stands in for each (MixTailor A.1.2).
+
+    Examples
+    --------
+    >>> import byzflower as bf
+    >>> seen = Observation(torch.tensor([[1.0], [2.0], [3.0]]), 1, torch.Generator())
+    >>> candidates = Candidates(seen, np.array([1.0, -3.0]))
+    >>> candidates.effect(bf.compose(bf.Mean()), draws=1).squared.tolist()
+    [0.0, 4.0]
+    """
+
+    def __init__(
+        self,
+        seen: Observation,
+        along_mean: Array,
+        along: Array | None = None,
+        direction: torch.Tensor | None = None,
+        unseen: int = 0,
+    ) -> None:
+        self.seen = seen
+        along = np.zeros_like(along_mean) if along is None or direction is None else along
+        self.line = Line(seen.honest, seen.mean, along_mean, along, direction)
+        self.fixed = np.vstack([np.eye(seen.h), np.full((unseen, seen.h), 1 / seen.h)])
+        self.n = len(self.fixed) + seen.f
+
+    @cached_property
+    def measurable(self) -> bool:
+        """Whether all honest updates are finite; those of a diverged model are not."""
+        return bool(torch.isfinite(self.seen.mean).all())
+
+    def __len__(self) -> int:
+        return len(self.line.along_mean)
+
+    @cached_property
+    def span(self) -> Span:
+        """The honest updates and, where there is a u, ḡ + u; and all rows in terms of them.
+
+        Not u itself: a candidate is then an affine combination of rows near each other, and
+        nothing cancels.
+        """
+        vectors, h, first = list(self.seen.honest), self.seen.h, len(self.fixed)
+        if self.line.direction is not None:
+            vectors.append(self.seen.mean + self.line.direction)
+        rows = np.zeros((len(self), self.n, len(vectors)))
+        rows[:, :first, :h] = self.fixed
+        rows[:, first:, :h] = ((self.line.along_mean - self.line.along) / h)[:, None, None]
+        rows[:, first:, h:] = self.line.along[:, None, None]
+        return Span(Updates.of(vectors), rows, first, self.seen.center)
+
+    def effect(self, pipeline: Pipeline, draws: int) -> Effect:
+        """Return what each candidate makes of one pipeline, averaged over its draws if random."""
+        squared, inner = np.zeros((2, len(self)))
+        pipeline.check(self.n, self.seen.f)
+        if not self.measurable:
+            return self.effect_of(squared, inner)
+        columns: list[Column] = []
+        count = 0
+        for plans in self._decisions(pipeline, draws):
+            count += 1
+            for t, plan in enumerate(plans):
+                if isinstance(plan, Weighted):
+                    forms = self._weighted(t, plan, pipeline.needs_center)
+                    squared[t] += forms[0]
+                    inner[t] += forms[1]
+                else:
+                    columns.append(self._column(t, plan))
+        if columns:
+            sums = reduce_columns(self.line, columns)
+            squared, inner = squared + sums[0], inner + sums[1]
+        return self.effect_of(squared / count, inner / count)
+
+    def effect_of(self, squared: Array, inner: Array) -> Effect:
+        """Bring sums over d into one value with what they are measured against."""
+        noise = 8 * torch.finfo(self.seen.mean.dtype).eps
+        return Effect(squared, inner, self.mean_squared, noise)
+
+    @cached_property
+    def mean_squared(self) -> float:
+        """‖ḡ‖²."""
+        return float(torch.linalg.vector_norm(self.seen.mean, dtype=torch.float64)) ** 2
+
+    def _decisions(self, pipeline: Pipeline, draws: int) -> Iterator[list[Plan]]:
+        """All candidates' plans under the same draw, for each draw; one if nothing is drawn."""
+        gram = any(step.needs_gram for step in (*pipeline.before, pipeline.rule))
+        rng = self.seen.rng
+        for _ in range(draws):
+            seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+            plans, drawn = [], False
+            for t in range(len(self)):
+                own = torch.Generator().manual_seed(seed)
+                before = own.get_state()
+                geometry = self.span.at(t, centred=pipeline.needs_center, gram=gram)
+                plans.append(pipeline.decide(geometry, self.seen.f, own).plan)
+                drawn = drawn or not torch.equal(before, own.get_state())
+            yield plans
+            if not drawn:
+                return
+
+    def _weighted(self, t: int, plan: Weighted, needs_center: bool) -> tuple[float, float]:
+        """‖R − ḡ‖² and ⟨R, ḡ⟩ as quadratic forms of the generators' Gram matrix."""
+        geometry = self.span.at(t, centred=needs_center, gram=True)
+        gamma, h = geometry.gamma, self.seen.h
+        center = plan.center if len(gamma) > self.n + 1 else 0.0
+        aggregate, mean = np.zeros((2, len(gamma)))
+        aggregate[1 : self.n + 1] = plan.weights
+        aggregate[0] = plan.weights.sum() + center
+        if center:
+            aggregate[-1] = center
+        mean[0], mean[1 : h + 1] = 1.0, 1 / h
+        off = aggregate - mean
+        scale = geometry.unit**2
+        return max(float(off @ gamma @ off), 0.0) * scale, float(aggregate @ gamma @ mean) * scale
+
+    def _column(self, t: int, plan: Reduced) -> Column:
+        selection = np.eye(self.n) if plan.selection is None else plan.selection
+        kept = len(self.fixed)
+        return Column(
+            t, plan.reduction, selection[:, :kept] @ self.fixed, selection[:, kept:].sum(axis=1)
+        )
+
+
+def feasible_members(rule: Aggregator, n: int, f: int) -> Counter[Pipeline]:
+    """Pipelines that an aggregation may run on n rows, f faulty, and how often each is pooled."""
+    if isinstance(rule, Pipeline | Rule):
+        pipeline = rule if isinstance(rule, Pipeline) else Pipeline((), rule)
+        return Counter([pipeline] if _is_defined(pipeline, n, f) else [])
+    raise TypeError(f"attacks search against rules, pipelines and pools; found {rule!r}")
+
+
+def _is_defined(pipeline: Pipeline, n: int, f: int) -> bool:
+    try:
+        pipeline.check(n, f)
+    except InfeasibleError:
+        return False
+    return True
+
+
+def expected(candidates: Candidates, draws: int) -> Effect:
+    """Return each candidate's effect on the server's own rule, averaged over what it may draw.
+
+    Of a pool with more than ``draws`` different members, that many draws stand for all: the
+    colluders know the pool, not the draw.
+    """
+    rule, rng = candidates.seen.rule, candidates.seen.rng
+    if rule is None:
+        raise ValueError("a search against the server's rule needs that rule; found none")
+    rule.check(candidates.n, candidates.seen.f)
+    pool = feasible_members(rule, candidates.n, candidates.seen.f)
+    if len(pool) > draws:
+        everyone = list(pool.elements())
+        picked = torch.randperm(len(everyone), generator=rng, device=rng.device)[:draws]
+        pool = Counter(everyone[int(i)] for i in picked)
+    total, each = pool.total(), max(1, draws // len(pool))
+    squared, inner = np.zeros((2, len(candidates)))
+    for pipeline, count in pool.items():
+        effect = candidates.effect(pipeline, each)
+        squared += effect.squared * count / total
+        inner += effect.inner * count / total
+    return candidates.effect_of(squared, inner)

@@ -1,0 +1,94 @@
+"""Attacks with one factor τ, given or chosen every round against the server's own rule."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from byzflower.attack.base import Attack
+from byzflower.attack.candidates import Candidates, expected
+from byzflower.attack.observation import Observation
+from byzflower.validation import integer_at_least
+
+__all__ = ["FactorAttack", "checked_grid", "real"]
+
+
+def real(value: object, owner: str, name: str) -> None:
+    """Refuse a hyper-parameter that is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"`{owner}` needs a finite number {name}; found {value!r}")
+
+
+def checked_grid(values: object, owner: str, least: float = -math.inf) -> tuple[float, ...]:
+    """Return a grid in ascending order; refuse an empty one and values below ``least``."""
+    grid = tuple(values) if isinstance(values, list | tuple) else ()
+    for value in grid:
+        real(value, owner, "in grid")
+        if value < least:
+            raise ValueError(f"`{owner}` needs grid ≥ {least:g}; found {value!r}")
+    if not grid:
+        raise ValueError(f"`{owner}` needs a grid of at least one number; found {values!r}")
+    return tuple(sorted(grid))
+
+
+@dataclass(frozen=True)
+class FactorAttack(Attack):
+    """Send a point of a line; ``tau`` says which, or ``"adaptive"`` that the rule decides.
+
+    Adaptive (ARC D.3): each round, the τ of ``grid`` that maximises ‖honest mean − aggregate‖ for
+    the server's own rule, ties going to the lowest τ. Where the server draws at random
+    (bucketing, resampling, a MixTailor pool) the colluders know the distribution, never the draw,
+    and maximise the mean square over ``draws`` draws of their own, the same ones for every τ.
+    """
+
+    tau: float | str | None
+    grid: tuple[float, ...]
+    draws: int
+
+    def __post_init__(self) -> None:
+        self.check_factor()
+        object.__setattr__(self, "grid", checked_grid(self.grid, self.name))
+        integer_at_least(self.draws, 1, self.name, "draws")
+
+    def check_factor(self) -> None:
+        """Refuse a τ that is neither a finite number nor ``"adaptive"``."""
+        if isinstance(self.tau, str):
+            if self.tau != "adaptive":
+                raise ValueError(
+                    f"`{self.name}` needs a number or adaptive for tau; found {self.tau!r}"
+                )
+        else:
+            real(self.tau, self.name, "tau")
+
+    @property
+    def needs_rule(self) -> bool:
+        """Whether τ is chosen against the server's rule."""
+        return self.tau == "adaptive"
+
+    @abstractmethod
+    def line(
+        self, seen: Observation, tau: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], torch.Tensor | None]:
+        """Return coefficients (a, b) and a direction u: τ sends a(τ) × honest mean + b(τ) × u."""
+
+    def factor(self, seen: Observation) -> float:
+        """Return τ for this round: the given one, or the most damaging one of the grid."""
+        if isinstance(self.tau, int | float):
+            return self.tau
+        along_mean, along, direction = self.line(seen, np.array(self.grid))
+        candidates = Candidates(seen, along_mean, along, direction)
+        return self.grid[expected(candidates, self.draws).most_damaging()]
+
+    def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
+        """Send the point of the line at τ."""
+        along_mean, along, direction = self.line(seen, np.array([self.factor(seen)]))
+        rows = seen.mean * float(along_mean[0])
+        if direction is not None:
+            rows = rows + direction * float(along[0])
+        return rows, None

@@ -1,0 +1,99 @@
+"""Min–max: one update against a whole pool of rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from byzflower.attack.base import Attack
+from byzflower.attack.candidates import Candidates, Effect, feasible_members
+from byzflower.attack.factor import checked_grid
+from byzflower.attack.observation import Observation
+from byzflower.attack.tailored import BACKWARD_GRID
+from byzflower.errors import InfeasibleError
+from byzflower.registry import register
+from byzflower.steps import Aggregator
+from byzflower.validation import integer_at_least
+
+__all__ = ["MinMax"]
+
+
+@register("attack")
+@dataclass(frozen=True)
+class MinMax(Attack):
+    """Send −λ × the honest mean ḡ, with the λ ≥ 0 that is worst for the best rule of a pool.
+
+    λ minimises max_m ⟨R_m(λ), ḡ⟩ over the members m of the pool, R_m being m's aggregate. Where
+    that is negative, the attack reverses training whichever member the server draws. (The source
+    scales the sum of all updates, which only rescales λ.)
+
+    Parameters
+    ----------
+    pool
+        A spec or several, such as ``("krum", "median")``; by default the server's own rule, with
+        all members if it is a MixTailor. Members that are not defined for the round's n and f
+        stay out.
+    grid
+        Where λ is sought: by default 0 and 0.01 to 100, ten values a decade.
+    draws
+        How many draws of a randomised member its inner product is averaged over.
+
+    Examples
+    --------
+    >>> import torch
+    >>> honest = torch.tensor([[1.0], [2.0], [3.0]])
+    >>> MinMax(pool=("mean", "median"), grid=(0.1, 10.0))(honest, f=2)
+    tensor([[-20.],
+            [-20.]])
+    """
+
+    name: ClassVar[str] = "minmax"
+    source: ClassVar[str] = "MixTailor A.4 (P3)"
+
+    pool: str | tuple[str, ...] | None = None
+    grid: tuple[float, ...] = (0.0, *BACKWARD_GRID)
+    draws: int = 8
+
+    def __post_init__(self) -> None:
+        if self.pool is not None:
+            if not self.pool or not isinstance(self.pool, str | list | tuple):
+                raise ValueError(f"`{self.name}` needs a pool of specs; found {self.pool!r}")
+            if not isinstance(self.pool, str):
+                object.__setattr__(self, "pool", tuple(self.pool))
+            _parsed(self.pool)
+        object.__setattr__(self, "grid", checked_grid(self.grid, self.name, least=0.0))
+        integer_at_least(self.draws, 1, self.name, "draws")
+
+    @property
+    def needs_rule(self) -> bool:
+        """Whether the pool is the server's."""
+        return self.pool is None
+
+    def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
+        """Find the λ whose worst inner product is least."""
+        candidates = Candidates(seen, -np.array(self.grid))
+        worst = self.worst(candidates)
+        return seen.mean * -self.grid[worst.most_reversed()], None
+
+    def worst(self, candidates: Candidates) -> Effect:
+        """Return each candidate's greatest ⟨R_m, ḡ⟩ over the pool, and greatest ‖R_m − ḡ‖²."""
+        rule = candidates.seen.rule
+        pool = _parsed(self.pool) if self.pool is not None else () if rule is None else (rule,)
+        n, f = candidates.n, candidates.seen.f
+        members = {m for aggregator in pool for m in feasible_members(aggregator, n, f)}
+        if not members:
+            raise InfeasibleError(f"no member of the pool is defined for n = {n}, f = {f}")
+        effects = [candidates.effect(member, self.draws) for member in members]
+        return candidates.effect_of(
+            np.max([effect.squared for effect in effects], axis=0),
+            np.max([effect.inner for effect in effects], axis=0),
+        )
+
+
+def _parsed(pool: str | tuple[str, ...]) -> tuple[Aggregator, ...]:
+    from byzflower.specs import parse  # noqa: PLC0415  (specs imports the attacks)
+
+    return tuple(parse(spec) for spec in ((pool,) if isinstance(pool, str) else pool))
