@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from byzflower.aggregator import Aggregator
 from byzflower.attack.observation import Observation, bounded
-from byzflower.steps import Aggregator, Step, entropy
+from byzflower.steps import Step, entropy
 from byzflower.validation import non_negative_int
 
 __all__ = ["Attack"]

@@ -11,16 +11,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
+from byzflower.aggregator import Aggregator
 from byzflower.attack.columns import Column, Line, reduce_columns
 from byzflower.attack.observation import Observation
 from byzflower.attack.span import Span
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array
-from byzflower.steps import Aggregator, Pipeline, Plan, Reduced, Rule, Weighted
+from byzflower.plans import Plan, Reduced, Weighted
+from byzflower.steps import Pipeline, Rule
 from byzflower.updates import Updates
 
 __all__ = ["Candidates", "Effect", "expected", "feasible_members", "first_greatest"]
@@ -204,11 +207,21 @@ class Candidates:
         )
 
 
+@runtime_checkable
+class Pool(Protocol):
+    """An aggregation that draws one of several pipelines in every call, such as a MixTailor."""
+
+    def feasible(self, n: int, f: int) -> tuple[Pipeline, ...]:
+        """Members that are defined for n rows, f of them possibly faulty."""
+
+
 def feasible_members(rule: Aggregator, n: int, f: int) -> Counter[Pipeline]:
     """Pipelines that an aggregation may run on n rows, f faulty, and how often each is pooled."""
     if isinstance(rule, Pipeline | Rule):
         pipeline = rule if isinstance(rule, Pipeline) else Pipeline((), rule)
         return Counter([pipeline] if _is_defined(pipeline, n, f) else [])
+    if isinstance(rule, Pool):
+        return Counter(rule.feasible(n, f))
     raise TypeError(f"attacks search against rules, pipelines and pools; found {rule!r}")
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from byzflower.aggregator import Aggregator
 from byzflower.attack.base import Attack
 from byzflower.attack.candidates import Candidates, Effect, feasible_members
 from byzflower.attack.factor import checked_grid
@@ -15,7 +16,6 @@ from byzflower.attack.observation import Observation
 from byzflower.attack.tailored import BACKWARD_GRID
 from byzflower.errors import InfeasibleError
 from byzflower.registry import register
-from byzflower.steps import Aggregator
 from byzflower.validation import integer_at_least
 
 __all__ = ["MinMax"]

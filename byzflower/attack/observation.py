@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from byzflower.steps import Aggregator
+from byzflower.aggregator import Aggregator
 
 __all__ = ["Observation", "bounded", "moments"]
 
