@@ -49,8 +49,9 @@ class Source:
             )
         if (np.count_nonzero(matrix, axis=1) == 1).all() and (matrix.sum(axis=1) == 1).all():
             return cls(blocks, tuple(chosen[matrix.argmax(axis=1)].tolist()), None)
-        used = matrix.any(axis=0)
-        used[0] |= not used.any()
+        used = np.flatnonzero(np.count_nonzero(matrix, axis=0))
+        if not used.size:
+            used = np.array([0])
         return cls(blocks, tuple(chosen[used].tolist()), torch.from_numpy(matrix[:, used]))
 
     @property

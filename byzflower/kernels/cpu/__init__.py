@@ -7,19 +7,21 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from byzflower.kernels import reference
-from byzflower.kernels.cpu.assembly import ROWS_AT_ONCE
 from byzflower.kernels.cpu.compiler import Kernel, available, compiled
 from byzflower.kernels.cpu.element import TILE
+from byzflower.kernels.cpu.weights import Weights
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source, compute_dtype
 
 __all__ = ["reduce", "supports", "worthwhile"]
 
+_Addresses: TypeAlias = "ctypes.Array[ctypes.c_void_p]"
 _MOST_ROWS = 512  # the code of longer networks takes seconds to compile
 _SPAN_ELEMENTS = 1 << 20
 
@@ -79,25 +81,24 @@ def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """One block: its kernel, where its rows and the weights are, and where its results go.
-
-    ``addresses`` is None for rows that the kernel cannot read in place.
-    """
+    """One block: its kernel, its rows' addresses (None if not readable in place), its results."""
 
     source: Source
     block: Block
     kernel: Kernel
-    addresses: ctypes.Array[ctypes.c_void_p] | None
-    weights: Tensor | None
+    weights: Weights | None
+    addresses: _Addresses | None
     out: Tensor
 
     @classmethod
     def of(cls, source: Source, reduction: Reduction, block: Block, out: Tensor) -> _Job:
-        mixed_from = None if source.mixing is None else len(source.rows)
-        kernel = compiled(reduction, source.m, _name(block[0].dtype), mixed_from)
-        dtype = compute_dtype(block)
-        weights = None if source.mixing is None else _packed(source.mixing.to(dtype))
-        return cls(source, block, kernel, _addresses(block, source.rows), weights, out)
+        mixed = source.mixing is not None
+        kernel = compiled(reduction, source.m, _name(block[0].dtype), mixed)
+        weights = None if source.mixing is None else Weights.of(source.mixing, compute_dtype(block))
+        rows = source.rows
+        if weights is not None:
+            rows = tuple(rows[row] for row in weights.order)
+        return cls(source, block, kernel, weights, _addresses(block, rows), out)
 
     def spans(self) -> list[_Span]:
         width = self.out.numel()
@@ -114,21 +115,22 @@ class _Span:
     stop: int
 
     def run(self) -> None:
-        job, start, stop = self.job, self.start, self.stop
-        dtype = compute_dtype(job.block)
-        addresses, width = job.addresses, stop - start
+        job, start, stop, width = self.job, self.start, self.stop, self.stop - self.start
+        dtype, weights, addresses = compute_dtype(job.block), job.weights, job.addresses
         if addresses is None or width < TILE:
             part = job.source.part(job.block, start, stop)
             rows = part.new_zeros(len(part), max(width, TILE))
             rows[:, :width] = part
-            addresses, start, stop = _addresses(rows, range(len(rows))), 0, rows.shape[1]
+            order = range(len(rows)) if weights is None else weights.order
+            addresses, start, stop = _stacked(rows, order), 0, rows.shape[1]
         target = job.out[self.start : self.stop]
         direct = width >= TILE and target.dtype == dtype and target.is_contiguous()
         results = target if direct else torch.empty(max(width, TILE), dtype=dtype)
         work = torch.empty(job.kernel.work + 64, dtype=torch.uint8)
         job.kernel.run(
             ctypes.addressof(addresses),
-            0 if job.weights is None else job.weights.data_ptr(),
+            0 if weights is None else weights.values.data_ptr(),
+            0 if weights is None else weights.counts.data_ptr(),
             start,
             stop,
             # The kernel writes where it reads: column `start` of the rows goes to `results[0]`.
@@ -143,23 +145,15 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _addresses(block: Block, rows: Sequence[int]) -> ctypes.Array[ctypes.c_void_p] | None:
+def _addresses(block: Block, rows: Sequence[int]) -> _Addresses | None:
     """Return the rows' addresses, or None where a row's elements are not adjacent."""
     if isinstance(block, Tensor):
-        if block.stride(1) != 1:
-            return None
-        first, step = block.data_ptr(), block.stride(0) * block.element_size()
-        found = [first + row * step for row in rows]
-    else:
-        if any(block[row].stride(0) != 1 for row in rows):
-            return None
-        found = [block[row].data_ptr() for row in rows]
-    return (ctypes.c_void_p * len(found))(*found)
+        return _stacked(block, rows) if block.stride(1) == 1 else None
+    if any(block[row].stride(0) != 1 for row in rows):
+        return None
+    return (ctypes.c_void_p * len(rows))(*(block[row].data_ptr() for row in rows))
 
 
-def _packed(mixing: Tensor) -> Tensor:
-    """Lay weights out as the kernel reads them: groups of mixed rows, then row, then group row."""
-    m, n = mixing.shape
-    padded = mixing.new_zeros(-(-m // ROWS_AT_ONCE) * ROWS_AT_ONCE, n)
-    padded[:m] = mixing
-    return padded.view(-1, ROWS_AT_ONCE, n).transpose(1, 2).contiguous()
+def _stacked(block: Tensor, rows: Sequence[int]) -> _Addresses:
+    first, step = block.data_ptr(), block.stride(0) * block.element_size()
+    return (ctypes.c_void_p * len(rows))(*(first + row * step for row in rows))

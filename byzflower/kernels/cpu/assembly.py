@@ -1,8 +1,11 @@
 """The whole function around a reduction's straight-line code.
 
-``reduce(rows, weights, start, stop, out, work)`` covers the columns start ≤ c < stop, at least one
-tile of them. Per tile of columns: mix the rows into a tile (if asked), run the code over the
-tile's vectors, settle columns with ties.
+``reduce(rows, weights, counts, start, stop, out, work)`` covers the columns start ≤ c < stop, at
+least one tile of them. Per tile of columns: mix the rows into a tile (if asked), run the code over
+the tile's vectors, settle columns with ties.
+
+For mixing, ``rows`` lists the addresses of the ``counts[g]`` rows that the g-th group of
+``ROWS_AT_ONCE`` mixed rows needs, group after group, and ``weights`` the group's weights of each.
 """
 
 from __future__ import annotations
@@ -17,8 +20,7 @@ from byzflower.kernels.reduction import Reduction
 __all__ = ["ROWS_AT_ONCE", "Assembly", "assembly"]
 
 ROWS_AT_ONCE = 6  # mixed rows: times two vectors, the accumulators that 16 registers hold
-_SEGMENT = 1200  # operations; longer functions compile in quadratic time
-_ARGUMENTS = "ptr {0}%rows, ptr {0}%mixed, ptr {0}%scratch, i64 %tile, ptr {0}%out"
+_SEGMENT = 600  # operations; longer functions compile slower and run no faster
 
 
 @dataclass(frozen=True)
@@ -29,42 +31,45 @@ class Assembly:
     work: int
 
 
-def assembly(reduction: Reduction, m: int, dtype: str, mixed_from: int | None) -> Assembly:
-    """Return the code that reduces m rows, or m mixtures of ``mixed_from`` rows."""
+def assembly(reduction: Reduction, m: int, dtype: str, mixed: bool) -> Assembly:
+    """Return the code that reduces m rows, or m mixtures of rows."""
     source = Element(dtype)
-    element = source if mixed_from is None else source.mixed
-    code = Straight(reduction, m, element, mixed=mixed_from is not None)
-    segments, scratch = _segments(code, m)
-    mixed = 0
-    if mixed_from is not None:
-        segments.insert(0, _mixing(m, mixed_from, source))
-        mixed = -(-m // ROWS_AT_ONCE) * ROWS_AT_ONCE * TILE * (element.x_bits // 8)
-    width = element.width
-    arguments = _ARGUMENTS.format("")
-    calls = "\n".join(f"call void @segment{s}({arguments})" for s in range(len(segments)))
-    if mixed_from is not None:
-        calls = calls.replace("%out)", "%weights)", 1)
+    element = source.mixed if mixed else source
+    segments, scratch = _segments(Straight(reduction, m, element, mixed), m)
     functions = "".join(
         f"""
-define internal void @segment{s}({_ARGUMENTS.format("noalias ")}) noinline {{
+define internal void @segment{s}(ptr noalias %rows, ptr noalias %mixed, ptr noalias %scratch,
+                                 i64 %tile, ptr noalias %out) noinline {{
 entry:
     {text}
 }}"""
         for s, text in enumerate(segments)
     )
+    calls = "".join(
+        f"""
+    call void @segment{s}(ptr %rows, ptr %mixed, ptr %scratch, i64 %tile, ptr %out)"""
+        for s in range(len(segments))
+    )
+    mixed_bytes = 0
+    if mixed:
+        groups = -(-m // ROWS_AT_ONCE)
+        mixed_bytes = groups * ROWS_AT_ONCE * TILE * element.bits // 8
+        functions += _mixing(groups, source)
+        calls = f"""
+    call void @mix(ptr %rows, ptr %weights, ptr %counts, i64 %tile, ptr %mixed){calls}"""
+    width = element.width
     text = f"""{functions}
-define void @reduce(ptr %rows, ptr %weights, i64 %start, i64 %stop, ptr %out, ptr %work) {{
+define void @reduce(ptr %rows, ptr %weights, ptr %counts, i64 %start, i64 %stop, ptr %out,
+                    ptr %mixed) {{
 entry:
-    %mixed = getelementptr i8, ptr %work, i64 0
-    %scratch = getelementptr i8, ptr %work, i64 {mixed}
+    %scratch = getelementptr i8, ptr %mixed, i64 {mixed_bytes}
     %last = sub i64 %stop, {TILE}
     br label %tiles
 tiles:
     %next = phi i64 [ %start, %entry ], [ %after, %tiles ]
     ; the last tile may overlap the one before it
     %over = icmp ugt i64 %next, %last
-    %tile = select i1 %over, i64 %last, i64 %next
-    {calls}
+    %tile = select i1 %over, i64 %last, i64 %next{calls}
     %after = add i64 %tile, {TILE}
     %more = icmp ult i64 %after, %stop
     br i1 %more, label %tiles, label %end
@@ -76,7 +81,7 @@ declare {element.d} @llvm.fabs.v{width}f64({element.d})
 declare i1 @llvm.vector.reduce.or.v{width}i1(<{width} x i1>)
 !0 = !{{}}
 """
-    return Assembly(text, mixed + scratch)
+    return Assembly(text, mixed_bytes + scratch)
 
 
 @dataclass
@@ -225,8 +230,8 @@ settled:
     return "settled", text
 
 
-def _mixing(m: int, n: int, element: Element) -> str:
-    """Multiply a tile of n rows by packed weights: ``ROWS_AT_ONCE`` mixed rows at a time."""
+def _mixing(groups: int, element: Element) -> str:
+    """Return the function that mixes a tile, one group of rows by two vectors at a time."""
     x, width, number = element.x, element.width, element.compute
     cells = [(r, h) for r in range(ROWS_AT_ONCE) for h in (0, 1)]
     phis = "\n".join(
@@ -236,7 +241,7 @@ def _mixing(m: int, n: int, element: Element) -> str:
     for r in range(ROWS_AT_ONCE):
         products.append(f"""
     %w{r}.k = add i64 %w, {r}
-    %w{r}.p = getelementptr {number}, ptr %out, i64 %w{r}.k
+    %w{r}.p = getelementptr {number}, ptr %weights, i64 %w{r}.k
     %w{r} = load {number}, ptr %w{r}.p
     %w{r}.1 = insertelement {x} poison, {number} %w{r}, i32 0
     %w{r}.x = shufflevector {x} %w{r}.1, {x} poison, <{width} x i32> zeroinitializer""")
@@ -253,8 +258,10 @@ def _mixing(m: int, n: int, element: Element) -> str:
     store {x} %t{r}{h}, ptr %o{r}{h}"""
         for r, h in cells
     )
-    groups = -(-m // ROWS_AT_ONCE)
     return f"""
+define internal void @mix(ptr noalias %rows, ptr noalias %weights, ptr noalias %counts, i64 %tile,
+                          ptr noalias %mixed) noinline {{
+entry:
     %stop = add i64 %tile, {TILE}
     br label %columns
 columns:
@@ -263,12 +270,15 @@ columns:
     br label %groups
 groups:
     %g = phi i64 [ 0, %columns ], [ %g.next, %inner.end ]
-    %w.first = mul i64 %g, {n * ROWS_AT_ONCE}
+    %j.first = phi i64 [ 0, %columns ], [ %j.next, %inner.end ]
+    %count.p = getelementptr i64, ptr %counts, i64 %g
+    %count = load i64, ptr %count.p
+    %j.end = add i64 %j.first, %count
     br label %inner
 inner:
-    %j = phi i64 [ 0, %groups ], [ %j.next, %inner ]
-    %w = phi i64 [ %w.first, %groups ], [ %w.next, %inner ]
+    %j = phi i64 [ %j.first, %groups ], [ %j.next, %inner ]
     {phis}
+    %w = mul i64 %j, {ROWS_AT_ONCE}
     {address("%a0", "%j", element, False, "%a")}
     %a1 = getelementptr i{element.bits}, ptr %a0, i64 {width}
     %a.ahead = getelementptr i8, ptr %a0, i64 512
@@ -276,9 +286,8 @@ inner:
     {element.load("%x0", "%a0")}
     {element.load("%x1", "%a1")}
     {"".join(products)}
-    %w.next = add i64 %w, {ROWS_AT_ONCE}
     %j.next = add i64 %j, 1
-    %j.more = icmp ult i64 %j.next, {n}
+    %j.more = icmp ult i64 %j.next, %j.end
     br i1 %j.more, label %inner, label %inner.end
 inner.end:
     %row = mul i64 %g, {ROWS_AT_ONCE * TILE}
@@ -292,4 +301,5 @@ columns.next:
     %c.more = icmp ult i64 %c.next, %stop
     br i1 %c.more, label %columns, label %done
 done:
-    ret void"""
+    ret void
+}}"""
