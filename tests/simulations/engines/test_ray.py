@@ -1,12 +1,18 @@
-"""One start of Ray serves all these tests: it takes longer than everything else here together."""
+"""One start of Ray serves all quick tests: it takes longer than everything else together."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
+import select
+import signal
+import subprocess
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +20,7 @@ import torch
 from flwr.app import Message, MetricRecord, RecordDict
 from torch import nn
 
+import byzflower
 from byzflower.clients.adversary import Adversary
 from byzflower.clients.algorithms import Momentum, Objective
 from byzflower.clients.app import make_client_app
@@ -190,6 +197,46 @@ def test_nothing_is_left_behind(on_ray):
 @pytest.mark.ray
 def test_the_machinery_is_silent(on_ray):
     assert not [line for line in on_ray.logged if "deprecated" in line or "Ray" in line]
+
+
+INTERRUPTED = """
+import sys, threading
+from flwr.app import Message, RecordDict
+from byzflower.simulations.engines import run_on_ray
+
+def client(message, context):
+    with open(sys.argv[1], "w") as pipe:
+        pipe.write("computing")
+    threading.Event().wait()
+
+def server(grid, context):
+    grid.send_and_receive([Message(RecordDict(), 1, "train")])
+
+run_on_ray(server, client, 1, ray_init={"num_cpus": 1})
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_whose_clients_are_computing(tmp_path):
+    pipe, script = tmp_path / "pipe", tmp_path / "run.py"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
+    script.write_text(INTERRUPTED.replace("sys.argv[1]", repr(str(pipe))))
+    root = str(Path(byzflower.__file__).parent.parent)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": root},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        computing, _, _ = select.select([reader], [], [], 120)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    os.close(reader)
+    assert computing
+    assert process.returncode == -signal.SIGINT
+    assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
 @pytest.mark.parametrize(
