@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -77,10 +77,11 @@ class Search:
 
     def run(self) -> None:
         """Spend the evaluations, or stop at the first unbounded input."""
-        for rows in degenerate(self.n, self.f, self.d):
-            self._try(rows)
-            if self.unbounded:
-                return
+        if not self._carried:  # else a smaller dimension has tried them
+            for rows in degenerate(self.n, self.f, self.d):
+                self._try(rows)
+                if self.unbounded:
+                    return
         embedded = [np.pad(rows, ((0, 0), (0, self.d - rows.shape[1]))) for rows in self._carried]
         starts = [self._try(rows) for rows in embedded]
         starts += [self._try(rows) for rows in self._starts(self.evaluations // 2)]
@@ -94,22 +95,17 @@ class Search:
 
     def _starts(self, most: int) -> list[Array]:
         """At most ``most`` starts, every one as likely as any other to be among them."""
-        plain = chain(
+        stream = chain(
             structured(self.n, self.f, self.d, self._rng),
             attacked(self.n, self.f, self.d, self._rng, self.rule),
         )
-        stream: Iterable[Array] = plain
-        if self._sees_norms:
-            stream = chain.from_iterable(
-                chain((rows,), displaced(rows, self._rng)) for rows in plain
-            )
         kept: list[Array] = []
         for count, rows in enumerate(stream):
             if count < most:
                 kept.append(rows)
             elif (place := int(self._rng.integers(count + 1))) < most:
                 kept[place] = rows
-        return kept
+        return [displaced(rows, self._rng) for rows in kept] if self._sees_norms else kept
 
     def _try(self, rows: Array) -> _Start:
         """Aggregate once; look for the worst honest rows."""

@@ -46,14 +46,16 @@ def structured(n: int, f: int, d: int, rng: np.random.Generator) -> Iterator[Arr
             yield from _balanced(shape, n, f)
 
 
-def displaced(rows: Array, rng: np.random.Generator) -> Iterator[Array]:
-    """Move the rows about other origins, which matters to rules that look at norms."""
-    d = rows.shape[1]
-    yield rows - rows.mean(axis=0)
-    yield from (rows - row for row in np.unique(rows, axis=0)[:4])
-    for size in (1.0, 10.0):
-        direction = rng.standard_normal(d)
-        yield rows + size * direction / np.linalg.norm(direction)
+def displaced(rows: Array, rng: np.random.Generator) -> Array:
+    """Move the rows about another origin, which matters to rules that look at norms."""
+    origin = rng.integers(5)
+    if origin == 0:
+        return rows - rows.mean(axis=0)
+    if origin == 1:
+        direction = rng.standard_normal(rows.shape[1])
+        return rows + 10.0 ** rng.integers(2) * direction / np.linalg.norm(direction)
+    # a row, and with it a cluster; or as the start was built
+    return rows - rows[rng.integers(len(rows))] if origin < 4 else rows
 
 
 def _shapes(n: int, f: int, d: int, rng: np.random.Generator) -> Iterator[Array]:

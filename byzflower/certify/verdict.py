@@ -12,6 +12,8 @@ from byzflower.theory import bounds
 __all__ = ["certify"]
 
 _TOLERANCE = 1e-9
+# Found values are rounded down by more than float64 errs, so that they are lower bounds.
+_ROUNDED_DOWN = 1 - 1e-12
 
 
 def certify(
@@ -84,9 +86,9 @@ def certify(
         f=f,
         dimensions=tuple(s.d for s in searches),
         lambda_bound=proved.lambda_bound,
-        lambda_found=by_lambda.ratios.lam,
+        lambda_found=by_lambda.ratios.lam * _ROUNDED_DOWN,
         kappa_bound=proved.kappa_bound,
-        kappa_found=by_kappa.ratios.kappa,
+        kappa_found=by_kappa.ratios.kappa * _ROUNDED_DOWN,
         holds=False if counterexample else (True if is_proved else None),
         source=proved.source,
         one_draw=any(s.random for s in searches),

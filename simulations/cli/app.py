@@ -11,8 +11,9 @@ import byzflower
 
 __all__ = ["app"]
 
-# Command name → module in this package, in the order `--help` lists them.
-COMMANDS = {"run": "run", "list": "catalogue"}
+# In the order `--help` lists them; a module is named as its command, but `list` is taken by Python.
+COMMANDS = ("run", "certify", "bench", "list")
+MODULES = {"list": "catalogue"}
 
 app = typer.Typer(
     name="byzflower",
@@ -41,5 +42,6 @@ def _root(
         typer.echo(context.get_help())
 
 
-for _name, _module in COMMANDS.items():
-    app.command(_name)(import_module(f"byzflower.simulations.cli.{_module}").command)
+for _name in COMMANDS:
+    _module = import_module(f"byzflower.simulations.cli.{MODULES.get(_name, _name)}")
+    app.command(_name)(_module.command)

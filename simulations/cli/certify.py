@@ -1,0 +1,153 @@
+"""``byzflower certify``: a rule's proved coefficients against the worst inputs found."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from byzflower.certify import Certificate
+
+__all__ = ["command"]
+
+
+def command(
+    rule: Annotated[
+        str | None, typer.Argument(help='a spec, e.g. "arc > nnm > trimmed_mean"')
+    ] = None,
+    *,
+    n: Annotated[int, typer.Option("--n", min=1, help="rows")] = 11,
+    f: Annotated[int, typer.Option("--f", min=0, help="faulty rows among them")] = 3,
+    dimension: Annotated[
+        int | None, typer.Option(min=1, help="search this d alone [default: 1, 2, 5 and n]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the search")] = 0,
+    evaluations: Annotated[int, typer.Option(min=1, help="how often the rule is run")] = 4000,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="draw λ, κ and learning errors; no RULE needed")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder for results.jsonl, inputs and plots")
+    ] = None,
+) -> None:
+    """Search for the inputs on which RULE errs most; compare with what is proved.
+
+    A counterexample is saved as .npz (byzflower.certify.replay runs it again), in --out or here.
+    Exit code 0 whether the guarantee holds or not.
+    """
+    if rule is None and not plot:
+        raise typer.BadParameter("needs a rule, or --plot", param_hint="RULE")
+    folder = out or Path()
+    certificates = []
+    if rule is not None:
+        from byzflower.certify import certify
+
+        found = certify(rule, n, f, dimension=dimension, seed=seed, evaluations=evaluations)
+        certificates.append(found)
+        record = _record(found, _save(found, folder, keep_all=out is not None))
+        if out is not None:
+            _write(found, record, out)
+        _show(found, record, as_json=as_json)
+    if plot:
+        _plot(n, dimension, certificates, folder)
+
+
+def _record(found: Certificate, counterexample: str | None) -> dict[str, object]:
+    return {
+        "rule": found.rule,
+        "n": found.n,
+        "f": found.f,
+        "lambda_bound": found.lambda_bound,
+        "lambda_found": found.lambda_found,
+        "kappa_bound": found.kappa_bound,
+        "kappa_found": found.kappa_found,
+        "holds": found.holds,
+        "counterexample": counterexample,
+    }
+
+
+def _save(found: Certificate, folder: Path, *, keep_all: bool) -> str | None:
+    """Save the counterexample, and the worst inputs if asked; return the former's file name."""
+    name = re.sub(r"[^\w.]+", "-", found.rule).strip("-")
+    stem = f"{name}-n{found.n}-f{found.f}"
+    witnesses = {"counterexample": found.counterexample}
+    if keep_all:
+        witnesses |= {"lambda": found.lambda_witness, "kappa": found.kappa_witness}
+    saved = {}
+    for role, witness in witnesses.items():
+        if witness is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            saved[role] = witness.save(folder / f"{stem}-{role}.npz").name
+    return saved.get("counterexample")
+
+
+def _write(found: Certificate, record: dict[str, object], out: Path) -> None:
+    from byzflower.simulations.results import ResultsFile, run_id
+
+    searched = {
+        "dimensions": found.dimensions,
+        "seed": found.lambda_witness.seed,
+        "source": found.source,
+        "one_draw": found.one_draw,
+        "unbounded": found.lambda_witness.ratios.unbounded,
+    }
+    identity = run_id({key: record[key] for key in ("rule", "n", "f")} | searched)
+    with ResultsFile(out) as results:
+        results.write("certificate", identity, **record, **searched)
+
+
+def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        # 1e999 is valid JSON and reads back as infinity; json's own Infinity is not JSON
+        typer.echo(json.dumps(record, ensure_ascii=False).replace("Infinity", "1e999"))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "", "proved", "found", "in dimension", title=escape(_title(found)), title_justify="left"
+    )
+    for name, bound, value, witness in (
+        ("λ", found.lambda_bound, found.lambda_found, found.lambda_witness),
+        ("κ", found.kappa_bound, found.kappa_found, found.kappa_witness),
+    ):
+        proved = "no theorem" if bound is None else f"≤ {bound:.4g}"
+        dimension = str(witness.rows.shape[1])
+        table.add_row(
+            name, proved, "unbounded" if value == float("inf") else f"{value:.4g}", dimension
+        )
+    console = Console()
+    console.print(table)
+    console.print(_verdict(found, record["counterexample"]), markup=False, highlight=False)
+
+
+def _title(found: Certificate) -> str:
+    draw = ", one fixed draw known to the adversary" if found.one_draw else ""
+    return f"{found.rule}: n = {found.n}, f = {found.f}{draw}"
+
+
+def _verdict(found: Certificate, counterexample: object) -> str:
+    if found.holds:
+        return f"holds: every input found respects {found.source}"
+    if found.holds is None:
+        return "no theorem gives a coefficient, and no unbounded input was found"
+    if found.lambda_witness.ratios.unbounded:
+        return f"does not hold: identical honest rows, another output; input in {counterexample}"
+    return f"does not hold: an input exceeds {found.source}; it is in {counterexample}"
+
+
+def _plot(n: int, dimension: int | None, found: list[Certificate], folder: Path) -> None:
+    from byzflower.simulations.coefficient_plots import plot_coefficients, plot_learning_error
+
+    if n < 3:
+        raise typer.BadParameter(f"--plot needs n ≥ 3; found n = {n}", param_hint="--n")
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_coefficients(n, folder / "coefficients.png", d=dimension, found=found)
+    plot_learning_error(folder / "learning_error.png")
+    typer.echo(f"plots: {folder / 'coefficients.png'}, {folder / 'learning_error.png'}", err=True)

@@ -1,0 +1,142 @@
+"""``byzflower certify``: output, files, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+pytest.importorskip("typer")
+
+from byzflower.certify import replay
+from byzflower.simulations.cli import main
+from byzflower.simulations.results import read_records
+
+KEYS = [
+    "rule",
+    "n",
+    "f",
+    "lambda_bound",
+    "lambda_found",
+    "kappa_bound",
+    "kappa_found",
+    "holds",
+    "counterexample",
+]
+
+
+@pytest.fixture
+def byzflower(capsys, monkeypatch, tmp_path):
+    """Run a command in an empty folder; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stopped.value.code, out, err
+
+    return run
+
+
+def test_json_of_a_rule_with_a_theorem(byzflower, tmp_path):
+    code, out, err = byzflower(
+        *("certify", "mda", "--n", 7, "--f", 2, "--dimension", 2, "--evaluations", 60, "--json")
+    )
+    record = json.loads(out)
+    assert (code, err) == (0, "")
+    assert list(record) == KEYS
+    assert record["lambda_bound"] == pytest.approx(0.8)
+    assert 0.4 <= record["lambda_found"] <= 0.8
+    assert record["kappa_bound"] is None
+    assert record["holds"] is True
+    assert record["counterexample"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rule", ["cge", "clip(c=2) > median", "mean"])
+def test_a_broken_rule_yields_a_counterexample_and_exit_code_0(byzflower, tmp_path, rule):
+    code, out, _ = byzflower("certify", rule, "--n", 7, "--f", 2, "--json")
+    assert code == 0
+    # strict JSON, which reads back as infinity
+    record = json.loads(out, parse_constant=pytest.fail)
+    assert record["holds"] is False
+    assert math.isinf(record["lambda_found"])
+    assert replay(tmp_path / record["counterexample"]).ratios.unbounded
+
+
+def test_no_theorem_is_null(byzflower):
+    _, out, _ = byzflower(
+        *("certify", "krum", "--n", 7, "--f", 2, "--dimension", 1, "--evaluations", 40, "--json")
+    )
+    record = json.loads(out)
+    assert (record["lambda_bound"], record["kappa_bound"], record["holds"]) == (None, None, None)
+
+
+def test_results_and_inputs_go_to_the_folder(byzflower, tmp_path):
+    for seed in (0, 1):
+        byzflower(
+            *("certify", "nnm > median", "--n", 7, "--f", 2, "--dimension", 2),
+            *("--evaluations", 40, "--seed", seed, "--out", tmp_path / "out", "--json"),
+        )
+    byzflower("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "out")
+    first, second, broken = read_records(tmp_path / "out")
+    assert {first["kind"], second["kind"], broken["kind"]} == {"certificate"}
+    assert first["run"] != second["run"]
+    assert set(KEYS) <= set(first)
+    assert first["source"] == "ARC Lemma 2.5"
+    assert (broken["lambda_found"], broken["unbounded"]) == (None, True)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"nnm-median-n7-f2-lambda.npz", "nnm-median-n7-f2-kappa.npz"} <= names
+    assert broken["counterexample"] in names
+
+
+def test_the_table_says_what_was_found(byzflower):
+    arguments = ("--n", 7, "--f", 2, "--dimension", 1, "--evaluations", 60)
+    _, out, _ = byzflower("certify", "trimmed_mean", *arguments)
+    assert "≤ 0.4" in out
+    assert "holds: every input found respects RESAM Proposition 4" in " ".join(out.split())
+    _, out, _ = byzflower("certify", "mean", *arguments)
+    assert "unbounded" in out
+    assert "does not hold" in out
+    _, out, _ = byzflower("certify", "bucketing(s=2) > krum", "--n", 12, *arguments[2:])
+    assert "one fixed draw known to the adversary" in " ".join(out.split())
+    assert "no theorem" in out
+
+
+def test_plots_need_no_rule(byzflower, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, err = byzflower("certify", "--plot", "--n", 7, "--out", tmp_path / "plots")
+    assert (code, out) == (0, "")
+    assert "coefficients.png" in err
+    names = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert names == ["coefficients.png", "learning_error.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope", "--n", 7, "--f", 2], "unknown rule `nope`"),
+        (["median", "--n", 10, "--f", 5], "`median` needs n ≥ 2f+1 rows; found n = 10, f = 5"),
+        (["mixtailor", "--n", 11, "--f", 2], "`certify` needs one fixed rule"),
+        (["median > nnm"], "median"),
+        (["median", "--f", -1], "-1 is not in the range"),
+        (["median", "--n", "many"], "'many' is not a valid integer"),
+        (["median", "--dimension", 0], "0 is not in the range"),
+        ([], "needs a rule, or --plot"),
+        (["--plot", "--n", 2], "--plot needs n ≥ 3; found n = 2"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(byzflower, arguments, message):
+    code, out, err = byzflower("certify", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_an_out_that_is_a_file_is_a_mistake(byzflower, tmp_path):
+    (tmp_path / "taken").write_text("")
+    code, _, err = byzflower("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "taken")
+    assert code == 2
+    assert err.count("\n") == 1
