@@ -96,7 +96,8 @@ class Updates:
         views: list[Block] = []
         for block in blocks:
             if isinstance(block, torch.Tensor):
-                views.append(block.detach().flatten(1) if block.ndim > 1 else block[:, None])
+                stack = block.detach()
+                views.append(stack.flatten(1) if stack.ndim > 1 else stack[:, None])
             else:
                 rows = tuple(row.detach().reshape(-1) for row in block)
                 stacked = stacked_view(rows)
@@ -183,9 +184,9 @@ def stacked_view(rows: Sequence[torch.Tensor]) -> torch.Tensor | None:
     >>> stacked_view(list(stacked)).shape
     torch.Size([3, 2])
     """
-    base = rows[0]
-    if len(rows) < 2 or base.numel() == 0:
+    if len(rows) < 2 or rows[0].numel() == 0:
         return None
+    base = rows[0]
     storage = base.untyped_storage().data_ptr()
     start, step = base.storage_offset(), rows[1].storage_offset() - base.storage_offset()
     if step < base.numel():  # rows that overlap, or one row several times, are no matrix

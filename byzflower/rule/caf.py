@@ -53,7 +53,9 @@ class CAF(Rule):
             if tau.max() == 0.0:
                 break  # the rows left coincide
             counts = counts * (1 - tau / tau.max())
-        return Weighted(best, note={"eigenvalue": least * geometry.unit**2, "rounds": rounds})
+        return Weighted(
+            best, note={"eigenvalue": least * geometry.unit * geometry.unit, "rounds": rounds}
+        )
 
 
 def _deviations(gram: Array, weights: Array) -> tuple[float, Array]:

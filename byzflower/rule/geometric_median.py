@@ -74,11 +74,11 @@ def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
     for iteration in range(1, _PASSES + 1):
         distances = geometry.norms(weights - np.eye(geometry.n), p)
         middle = np.partition(distances, geometry.n // 2)[geometry.n // 2]
-        if middle == 0.0:  # a majority coincides
+        scale = np.partition(geometry.distances_to(weights), geometry.n // 2)[geometry.n // 2]
+        if middle == 0.0 or scale == 0.0:  # a majority coincides
             return weights, 0.0, iteration
         inverse = 1 / np.maximum(distances, _FLOOR * middle)
         step = inverse / inverse.sum() - weights
-        scale = np.partition(geometry.distances_to(weights), geometry.n // 2)[geometry.n // 2]
         weights, gram = weights + step, geometry.centred_gram
         movement = float(np.sqrt(max(step @ gram @ step, 0.0)) / scale)
         if movement <= _MOVEMENT:

@@ -163,4 +163,4 @@ class SMEA(Rule):
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the rows of the subset equally."""
         rows, eigenvalue = smallest_eigenvalue(geometry.centred_gram, geometry.n - f)
-        return average_of(rows, geometry.n, eigenvalue=eigenvalue * geometry.unit**2)
+        return average_of(rows, geometry.n, eigenvalue=eigenvalue * geometry.unit * geometry.unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -135,7 +136,7 @@ class _Point:
     @cached_property
     def slope(self) -> float:
         """‖∇F‖."""
-        return max(float(self.descent @ self.inner @ self.descent), 0.0) ** 0.5
+        return math.sqrt(max(float(self.descent @ self.inner @ self.descent), 0.0))
 
     @cached_property
     def gap(self) -> float:
