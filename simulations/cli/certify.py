@@ -42,7 +42,7 @@ def command(
     """
     if rule is None and not plot:
         raise typer.BadParameter("needs a rule, or --plot", param_hint="RULE")
-    folder = out or Path()
+    folder = _made(out or Path())
     certificates = []
     if rule is not None:
         from byzflower.certify import certify
@@ -55,6 +55,16 @@ def command(
         _show(found, record, as_json=as_json)
     if plot:
         _plot(n, dimension, certificates, folder)
+
+
+def _made(folder: Path) -> Path:
+    from byzflower.simulations.errors import ExperimentError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExperimentError(f"`out` needs a folder; found {folder}: {error}") from error
+    return folder
 
 
 def _record(found: Certificate, counterexample: str | None) -> dict[str, object]:
@@ -81,7 +91,6 @@ def _save(found: Certificate, folder: Path, *, keep_all: bool) -> str | None:
     saved = {}
     for role, witness in witnesses.items():
         if witness is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             saved[role] = witness.save(folder / f"{stem}-{role}.npz").name
     return saved.get("counterexample")
 
@@ -147,7 +156,6 @@ def _plot(n: int, dimension: int | None, found: list[Certificate], folder: Path)
 
     if n < 3:
         raise typer.BadParameter(f"--plot needs n ≥ 3; found n = {n}", param_hint="--n")
-    folder.mkdir(parents=True, exist_ok=True)
     plot_coefficients(n, folder / "coefficients.png", d=dimension, found=found)
     plot_learning_error(folder / "learning_error.png")
     typer.echo(f"plots: {folder / 'coefficients.png'}, {folder / 'learning_error.png'}", err=True)
