@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
 from torch import Tensor
 
 from byzflower.clients.algorithms import Algorithm
 from byzflower.clients.node import Node
 from byzflower.clients.task import ClientTask
 from byzflower.strategies.arrays import to_record, to_tensor
+
+if TYPE_CHECKING:  # Flower 1.30 does not have these names
+    from flwr.clientapp.typing import Mod
 
 __all__ = ["TrainingApp", "make_client_app", "received_model", "server_round_of"]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from flwr.clientapp.typing import ClientAppCallable, Mod
+
+if TYPE_CHECKING:  # Flower 1.30 does not have these names
+    from flwr.clientapp.typing import ClientAppCallable, Mod
 
 __all__ = ["GARBAGE", "garbage_mod"]
 

@@ -14,16 +14,19 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.clientapp.typing import ClientAppCallable, Mod
 from torch import Tensor
 
 from byzflower.clients.algorithms import Payload
 from byzflower.clients.sampling import client_generator
 from byzflower.strategies.arrays import SharedArray, to_tensor
 from byzflower.strategies.buffers import buffer_names
+
+if TYPE_CHECKING:  # Flower 1.30 does not have these names
+    from flwr.clientapp.typing import ClientAppCallable, Mod
 
 __all__ = ["gaussian_mod", "inf_mod", "nan_mod", "scale_mod", "sign_flip_mod", "zero_mod"]
 

@@ -167,7 +167,10 @@ def test_same_models_on_flowers_ray_simulation(tmp_path):
     def client(message, context):
         if message.metadata.message_type != "train":
             return apps["resam"](message, context)
-        return apps[message.content["config"]["case"]](message, context)
+        config = message.content["config"]
+        if config["server-round"] == 1:  # a node's momentum belongs to one training
+            context.state.clear()
+        return apps[config["case"]](message, context)
 
     def server(grid, context):
         return {

@@ -227,7 +227,9 @@ def test_same_model_on_cuda():
         grid = BatchedGrid(make_client_app(load, Momentum()), N)
         replies = send(grid, {k: v.to(device) for k, v in start.items()}, 1)
         assert all(
-            to_tensor(a).device.type == device for r in replies for a in r.content["arrays"].values()
+            to_tensor(a).device.type == device
+            for r in replies
+            for a in r.content["arrays"].values()
         )
         models.append([to_tensor(r.content["arrays"]["1.weight"]).cpu() for r in replies])
     torch.testing.assert_close(models[0], models[1], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,84 @@
+"""What the papers found comes out on real data: who learns under which attack, and who does not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.runner import run_experiment
+
+pytestmark = pytest.mark.slow
+
+
+def final_accuracy(experiment, **changes):
+    accuracies = []
+    experiment = dataclasses.replace(experiment, **changes)
+    experiment = dataclasses.replace(experiment, evaluate_every=experiment.rounds)
+    run_experiment(experiment, lambda done: accuracies.append(done.accuracy))
+    return accuracies[-1]
+
+
+@pytest.fixture
+def mnist(data_dir):
+    return Experiment(
+        dataset="mnist10k", data_dir=str(data_dir), partition="iid", client="gradient"
+    )
+
+
+def test_resam_momentum_beats_a_little_is_enough(mnist):
+    """RESAM Figure 1, second column: β = 0 fails, β = 0.99 learns."""
+    setup = {"n": 15, "f": 5, "attack": "alie(tau=1)", "clip": 2.0, "rounds": 400}
+    without = final_accuracy(mnist, rule="trimmed_mean", **setup)
+    momentum = {"client": "momentum", "beta": 0.99}
+    with_momentum = final_accuracy(mnist, rule="trimmed_mean", **setup, **momentum)
+    assert without < 0.5
+    assert with_momentum > 0.85
+
+
+def test_resampling_beats_sample_duplicating(mnist):
+    """RS-Byrd-SAGA Figure 6: with or without SAGA, resampling is what helps on such data."""
+    setup = {
+        "model": "softmax",
+        "partition": "classes(per=3)",
+        "byzantine_data": "own",
+        "n": 30,
+        "f": 6,
+        "attack": "duplicate",
+        "batch": 32,
+        "rounds": 300,
+    }
+    accuracy = {
+        (rule, client): final_accuracy(mnist, rule=rule, client=client, **setup)
+        for rule in ("geometric_median", "resampling(s=2) > geometric_median")
+        for client in ("gradient", "saga")
+    }
+    krum = final_accuracy(mnist, rule="krum", **setup)
+    plain = max(accuracy["geometric_median", client] for client in ("gradient", "saga"))
+    for client in ("gradient", "saga"):
+        assert accuracy["resampling(s=2) > geometric_median", client] > plain + 0.05
+    assert krum < plain
+
+
+def test_mixtailor_stays_near_the_omniscient_mean_where_krum_falls(mnist):
+    """MixTailor Figure 2 (ε = 0.2), with a pool of one rule a class."""
+    setup = {"batch": 50, "rounds": 300, "learning_rate": 0.05, "server_momentum": 0.9}
+    attacked = {"n": 12, "f": 2, "attack": "tailored(eps=0.2)"}
+    pool = "mixtailor(pool=[krum, median, geometric_median, 'bulyan'])"
+    omniscient = final_accuracy(mnist, n=10, f=0, attack="none", rule="mean", **setup)
+    mixed = final_accuracy(mnist, rule=pool, **attacked, **setup)
+    krum = final_accuracy(mnist, rule="krum", **attacked, **setup)
+    assert mixed > omniscient - 0.03
+    assert krum < omniscient - 0.05
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_arc_survives_fall_of_empires(seed):
+    """The default experiment: the mean is destroyed, ARC's pipeline learns (ARC §4)."""
+    accuracy = {
+        rule: final_accuracy(Experiment(seed=seed), rule=rule)
+        for rule in ("mean", "arc > nnm > trimmed_mean")
+    }
+    assert accuracy["mean"] < 0.3
+    assert accuracy["arc > nnm > trimmed_mean"] > 0.85
