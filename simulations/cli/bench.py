@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Suite", "command"]
 
 
-class Suite(str, Enum):
+class Suite(StrEnum):
     """What to measure."""
 
     rules = "rules"

@@ -35,7 +35,7 @@ class _Client(NamedTuple):
 
 
 class BatchedGrid(InProcessGrid):
-    """In-process grid that trains many clients of :func:`byzflower.clients.make_client_app` at once.
+    """In-process grid that trains many clients of ``make_client_app`` at once.
 
     Clients whose batches have one shape are stacked and take their local step together, on the
     CPU or a GPU; their states and updates stay stacked on the device, and each reply holds views
@@ -89,7 +89,7 @@ class BatchedGrid(InProcessGrid):
         return [message.metadata.message_id for message in messages]
 
     def _train(self, messages: Sequence[Message]) -> dict[int, RecordDict]:
-        """Return replies' contents by the identity of their messages; clients that fail are left out."""
+        """Return replies by the identity of their messages, without those of clients that fail."""
         assert self._app is not None
         content = messages[0].content
         try:
