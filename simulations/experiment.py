@@ -53,9 +53,7 @@ class Experiment:
     model: str = _option("mlp", "Data", "softmax, mlp, tanh_mlp, cnn")
     n: int = _option(13, "Threat", "number of clients, colluders included")
     f: int = _option(3, "Threat", "number of colluders, known to the rule")
-    attack: str = _option(
-        "foe(tau=10)", "Threat", "what the colluders send; none: all are honest"
-    )
+    attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none: all are honest")
     rule: str = _option("arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >")
     learning_rate: float = _option(0.5, "Server", "the server's step size γ")
     decay: str = _option("", "Server", "later step sizes: round:rate, e.g. 1500:0.00082")

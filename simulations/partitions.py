@@ -23,7 +23,16 @@ from byzflower.errors import SpecError
 from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import build
 
-__all__ = ["IID", "PARTITIONS", "Classes", "Dirichlet", "Extreme", "Partition", "parse_partition"]
+__all__ = [
+    "IID",
+    "PARTITIONS",
+    "Classes",
+    "Dirichlet",
+    "Extreme",
+    "Partition",
+    "Rows",
+    "parse_partition",
+]
 
 Rows = npt.NDArray[np.int64]
 
@@ -108,7 +117,7 @@ class Dirichlet(Partition):
                 partition_by="label",
                 alpha=float(self.alpha),
                 min_partition_size=self.min_size,
-                seed=int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]),
+                seed=seed if draw == 0 else _other_seed(seed, draw),
             )
             partitioner.dataset = table
             try:
@@ -188,6 +197,10 @@ def parse_partition(spec: str) -> Partition:
     except (SyntaxError, ValueError, AttributeError):
         raise SpecError(f"`partition` needs name(parameter=value); found {spec!r}") from None
     return cast(Partition, build(node, PARTITIONS, "partition", spec))
+
+
+def _other_seed(seed: int, draw: int) -> int:
+    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 def _is_number(value: object) -> bool:

@@ -18,11 +18,12 @@ from flwr.serverapp.strategy import FedAvg
 from torch.nn.functional import cross_entropy
 
 from byzflower.clients.adversary import Adversary
-from byzflower.clients.algorithms import Params
+from byzflower.clients.algorithms import Algorithm, Params
 from byzflower.clients.app import make_client_app
 from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.engines.batched import BatchedGrid
 from byzflower.simulations.experiment import Experiment, parse_decay
+from byzflower.simulations.partitions import Rows
 from byzflower.simulations.tasks import (
     TaskLoader,
     make_algorithm,
@@ -33,7 +34,7 @@ from byzflower.simulations.tasks import (
 from byzflower.strategies import Robust, ServerSGD, StepSchedule
 from byzflower.strategies.arrays import to_record, to_tensor
 
-__all__ = ["Round", "run_experiment"]
+__all__ = ["Round", "prepare", "run_experiment"]
 
 _TEST_BATCH = 1000
 
@@ -60,6 +61,19 @@ class Round:
     notes: dict[str, object] = field(default_factory=dict)
 
 
+def prepare(experiment: Experiment) -> tuple[list[Rows], Algorithm]:
+    """Load the data, divide them and build the model: whatever can be wrong shows before a run.
+
+    Raises
+    ------
+    ExperimentError
+        If data are missing, or data, model, clients and partition do not fit together.
+    """
+    shares = split_rows(experiment)
+    open_objective(experiment)
+    return shares, make_algorithm(experiment)
+
+
 def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) -> Params:
     """Run an experiment to its end and return the final model.
 
@@ -74,7 +88,7 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     Raises
     ------
     ExperimentError
-        If data, model and partition do not fit together.
+        As :func:`prepare`.
 
     Examples
     --------
@@ -84,7 +98,7 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     >>> len(accuracies), accuracies[-1] > 0.5
     (2, True)
     """
-    shares = split_rows(experiment)
+    shares, algorithm = prepare(experiment)
     strategy = _Watched(experiment)
 
     def serve(grid: Grid, context: Context) -> Params:
@@ -94,7 +108,7 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
         # One process keeps client state in memory; several share it through a folder.
         state_dir = Path(folder) if experiment.engine == "ray" else None
         loader = TaskLoader(experiment, shares, state_dir)
-        app = make_client_app(loader, make_algorithm(experiment))
+        app = make_client_app(loader, algorithm)
         return _ENGINES[experiment.engine](serve, app, experiment)
 
 

@@ -16,7 +16,11 @@ def command(
         str | None, typer.Argument(help=f"only one of {', '.join(KINDS)}", show_default="all")
     ] = None,
 ) -> None:
-    """List rules, pre-aggregators, attacks, clients, data sets, models and partitions."""
+    """List the names that options take.
+
+    Rules, pre-aggregators, attacks, clients, data sets, models and partitions, with their source
+    and the (n, f) they need.
+    """
     from rich.console import Console
     from rich.table import Table
 

@@ -28,8 +28,9 @@ def command(
     verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
     **options: Any,
 ) -> None:
-    """Train under attack and measure the test accuracy; no options: mean against ARC.
+    """Train under attack, for one rule or several.
 
+    Without options, three rules under one attack: mean, trimmed_mean and arc > nnm > trimmed_mean.
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
     what is done.
     """

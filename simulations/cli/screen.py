@@ -13,7 +13,7 @@ from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
 from byzflower.simulations.recording import record_run
 from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
-from byzflower.simulations.runner import Round
+from byzflower.simulations.runner import Round, prepare
 
 __all__ = ["record"]
 
@@ -23,6 +23,8 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
     # Several processes may share a terminal's stderr; the table alone goes to stdout.
     screen = Console(stderr=True)
     complete = True
+    for experiment in chosen:
+        prepare(experiment)
     with ResultsFile(folder) as results, _progress(screen) as progress:
         bars = [_Bar(progress, experiment) for experiment in chosen]
         try:

@@ -55,7 +55,7 @@ def test_specs_are_brought_to_one_spelling():
         ({"download": "yes"}, "`download` needs true or false; found 'yes'"),
         ({"dataset": "mnits"}, "`dataset` needs one of digits, mnist, "),
         ({"client": "momentun"}, "`client` needs one of gradient, momentum, saga, local_sgd; "),
-        ({"engine": "spark"}, "`engine` needs one of inprocess, ray; found 'spark'"),
+        ({"engine": "spark"}, "`engine` needs one of batched, inprocess, ray; found 'spark'"),
         ({"byzantine_data": "all"}, "`byzantine_data` needs one of none, own; found 'all'"),
         ({"device": "gpu7"}, "`device` needs a usable device; found 'gpu7': "),
         ({"decay": "5"}, "`decay` needs increasing round:rate pairs such as 1500:0.00082; found"),

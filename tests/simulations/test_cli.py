@@ -1,0 +1,198 @@
+"""The command line: one line for every mistake, readable results for every run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from byzflower.simulations.cli import main
+from byzflower.simulations.cli.app import app
+from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.results import read_runs
+
+QUICK = ["--model", "softmax", "--partition", "iid", "--n", "5", "--f", "1", "--rounds", "2"]
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """Return a function: arguments → (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exited:
+            main(arguments)
+        captured = capsys.readouterr()
+        return exited.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rule", "krum", "--n", "8"], "`krum` needs n ≥ 2f+3 rows; found n = 8, f = 3"),
+        (["--partition", "dirichlet(alpha=-1)"], "`dirichlet` needs alpha > 0; found -1"),
+        (["--rule", "meann"], "unknown rule `meann` in 'meann'; did you mean `mean`?"),
+        (["--attack", "foe(sigma=1)"], "`foe` has no parameter `sigma`; it takes `tau`"),
+        (["--dataset", "mnits"], "`dataset` needs one of digits, mnist,"),
+        (["--dataset", "covtype", "--data-dir", "none"], "`data-dir` needs none/covtype-balanced"),
+        (["--model", "mpl"], "`model` needs one of softmax, mlp, tanh_mlp, cnn; found 'mpl'"),
+        (
+            ["--partition", "classes(per=3)"],
+            "`classes` needs per × classes = 3 × 10 clients; found 10",
+        ),
+        (["--client", "adam"], "`client` needs one of gradient, momentum, saga, local_sgd; found"),
+        (["--n", "many"], "Invalid value for '--n': 'many' is not a valid integer."),
+        (["--learning-rate", "-1"], "`learning_rate` needs a number > 0; found -1.0"),
+        (["--ruel", "mean"], "No such option '--ruel'."),
+        (["--config", "no.toml"], "`config` needs a readable file; found no.toml"),
+        (["--rule"], "Option '--rule' requires an argument."),
+        (["extra"], "Got unexpected extra argument (extra)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(call, arguments, message, tmp_path):
+    code, out, err = call("run", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"byzflower: {message}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_toml_key_names_the_nearest_option(call, tmp_path):
+    (tmp_path / "bad.toml").write_text("lerning_rate = 0.1\n")
+    code, _, err = call("run", "--config", "bad.toml")
+    assert (code, err) == (
+        2,
+        "byzflower: unknown option `lerning_rate`; nearest: `learning_rate`\n",
+    )
+
+
+def test_rules_run_side_by_side(call, tmp_path):
+    code, out, _ = call("run", *QUICK, "--rule", "mean", "--rule", "nnm>median", "--out", "here")
+    assert code == 0
+    runs = read_runs(tmp_path / "here")
+    assert [run.config["rule"] for run in runs] == ["mean", "nnm > median"]
+    for run in runs:
+        assert run.config["rule"] in out
+        assert f"{run.summary['accuracy']:.1%}" in out
+        assert (tmp_path / "here" / f"model-{run.config['run']}.npz").is_file()
+    assert (tmp_path / "here" / "accuracy.png").is_file()
+
+
+def test_the_command_line_overrides_the_file(call, tmp_path):
+    (tmp_path / "small.toml").write_text(
+        'rule = ["median", "mean"]\nmodel = "softmax"\nn = 5\nf = 1\nrounds = 9\n'
+        'partition = "iid"\nattack = "none"\n'
+    )
+    code, _, _ = call("run", "--config", "small.toml", "--rounds", "1")
+    assert code == 0
+    runs = read_runs(tmp_path / "runs" / "small")
+    assert [(run.config["rule"], run.config["rounds"]) for run in runs] == [
+        ("median", 1),
+        ("mean", 1),
+    ]
+
+
+def test_without_rule_the_three_rules_of_the_default_run(call, tmp_path):
+    options = [*QUICK, "--n", "5", "--rounds", "1"]
+    assert call("run", *options, "--out", "x")[0] == 0
+    rules = [run.config["rule"] for run in read_runs(tmp_path / "x")]
+    assert rules == ["mean", "trimmed_mean", "arc > nnm > trimmed_mean"]
+
+
+def test_ctrl_c_keeps_what_is_done_and_exits_130(call, tmp_path, monkeypatch):
+    from byzflower.simulations.cli import screen
+
+    def interrupt(bar, done):
+        if done.round == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(screen._Bar, "advance", interrupt)
+    code, out, err = call("run", *QUICK, "--rule", "mean", "--rule", "median", "--out", "x")
+    assert code == 130
+    (run,) = read_runs(tmp_path / "x")
+    assert run.summary["interrupted"] is True
+    assert [r["round"] for r in run.rounds] == [0, 1]
+    assert "mean" in out
+    assert "interrupted" in err
+    assert (tmp_path / "x" / "accuracy.png").is_file()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["--version"]])
+def test_help_and_version_exit_0(call, arguments):
+    code, out, _ = call(*arguments)
+    assert code == 0
+    assert out
+
+
+def test_every_option_of_an_experiment_is_an_option_of_run():
+    out = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}).output
+    for name in Experiment.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')} " in out
+
+
+def test_list_names_everything_with_its_range(call):
+    code, out, _ = call("list")
+    assert code == 0
+    for word in ("trimmed_mean", "n ≥ 2f+1", "arc", "foe", "momentum", "covtype", "tanh_mlp"):
+        assert word in out
+    code, out, _ = call("list", "partitions")
+    assert "classes" in out
+    assert "trimmed_mean" not in out
+    code, _, err = call("list", "rule")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "(nearest: rules)" in err
+
+
+def python(*arguments, folder):
+    """Run Python with this checkout on its path, as a user's shell would."""
+    import byzflower
+
+    root = str(Path(byzflower.__file__).resolve().parents[1])
+    environment = os.environ | {"PYTHONPATH": root, "COLUMNS": "120"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        check=False,
+        timeout=120,
+    )
+
+
+COMMAND = "import sys; from byzflower.simulations.cli import main; main(sys.argv[1:])"
+
+
+def test_a_real_process_runs_and_fails_as_promised(tmp_path):
+    done = python("-c", COMMAND, "run", *QUICK, "--rule", "median", "--out", "o", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "median" in done.stdout
+    assert "WARNING" not in done.stderr
+    assert "INFO" not in done.stderr
+    lines = (tmp_path / "o/results.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["kind"] for line in lines]
+    assert kinds == ["config", "round", "round", "round", "summary"]
+    failed = python("-c", COMMAND, "run", "--f", "20", folder=tmp_path)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr == "byzflower: `f` needs 0 ≤ f < n = 13; found 20\n"
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys\n"
+        "from byzflower.simulations.cli import main\n"
+        "try: main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'flwr', 'sklearn', 'matplotlib', 'datasets', 'ray'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = python("-c", code, folder=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "[]"

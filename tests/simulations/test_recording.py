@@ -1,0 +1,67 @@
+"""What a run leaves on disk, however it ends; the picture of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from byzflower.simulations.plots import plot_accuracy
+from byzflower.simulations.recording import record_run
+from byzflower.simulations.results import ResultsFile, Run, read_runs
+
+
+def test_a_run_leaves_config_rounds_summary_and_model(small, tmp_path):
+    seen = []
+    with ResultsFile(tmp_path) as results:
+        summary = record_run(small(), results, seen.append)
+    (run,) = read_runs(tmp_path)
+    assert run.config["attack"] == "foe(tau=10)"
+    assert run.config["versions"].keys() == {"byzflower", "flwr", "torch", "numpy"}
+    assert [r["round"] for r in run.rounds] == [0, 1, 2, 3]
+    assert {(r["rule"], r["attack"]) for r in run.rounds} == {("trimmed_mean", "foe(tau=10)")}
+    assert run.summary["accuracy"] == run.rounds[-1]["accuracy"] == summary["accuracy"]
+    assert run.summary["max_accuracy"] == max(r["accuracy"] for r in run.rounds)
+    assert (run.summary["rounds"], len(seen)) == (3, 4)
+    with np.load(tmp_path / f"model-{run.config['run']}.npz", allow_pickle=False) as model:
+        assert {key: model[key].shape for key in model} == {"1.weight": (10, 64), "1.bias": (10,)}
+        assert np.array_equal(model["1.bias"], seen[-1].model["1.bias"])
+
+
+def test_an_interrupted_run_leaves_what_was_done(small, tmp_path):
+    def interrupt(done):
+        if done.round == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ResultsFile(tmp_path) as results:
+        record_run(small(), results, interrupt)
+    (run,) = read_runs(tmp_path)
+    assert [r["round"] for r in run.rounds] == [0, 1, 2]
+    assert (run.summary["interrupted"], run.summary["rounds"]) == (True, 2)
+    assert (tmp_path / f"model-{run.config['run']}.npz").is_file()
+
+
+def test_a_summary_says_why_the_last_round_was_skipped(small, tmp_path):
+    with ResultsFile(tmp_path) as results:
+        summary = record_run(small(model="mlp", learning_rate=1e38), results)
+    assert "NaN or Inf" in summary["skipped"]
+
+
+def curves():
+    for i, rule in enumerate(["mean", "arc > nnm > trimmed_mean"]):
+        config = {"rule": rule, "attack": "foe(tau=10)", "n": 13, "f": 3, "dataset": "digits"}
+        yield Run(config, [{"round": t, "accuracy": 0.1 + 0.4 * i * t} for t in range(3)])
+
+
+def test_the_picture_is_a_png_of_every_curve(tmp_path):
+    path = tmp_path / "accuracy.png"
+    plot_accuracy(list(curves()), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    two = path.stat().st_size
+    plot_accuracy(list(curves())[:1], path)
+    assert path.stat().st_size < two
+
+
+def test_the_picture_of_nothing_is_still_a_picture(tmp_path):
+    plot_accuracy([], tmp_path / "none.png")
+    plot_accuracy([Run({"rule": "mean"})], tmp_path / "started.png")
+    assert (tmp_path / "started.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,121 @@
+"""Experiments from end to end, a few rounds each."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.runner import run_experiment
+from byzflower.simulations.tasks import TaskLoader, open_dataset, split_rows
+
+
+def run(experiment):
+    rounds = []
+    model = run_experiment(experiment, rounds.append)
+    return rounds, model
+
+
+@pytest.mark.parametrize("engine", ["inprocess", "batched"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"client": "gradient", "clip": 1.0, "l2": 0.01},
+        {"client": "saga"},
+        {"client": "local_sgd", "local_steps": 2, "local_learning_rate": 0.5},
+        {"attack": "none"},
+        {"attack": "label_flip"},
+        {"attack": "alie(tau=1.5)", "byzantine_data": "own"},
+        {"rule": "mean", "server_momentum": 0.5, "decay": "1:0.1"},
+        {"partition": "extreme", "model": "cnn", "rule": "arc > nnm > median"},
+    ],
+    ids=str,
+)
+def test_every_kind_of_experiment_runs(small, engine, options):
+    rounds, model = run(small(engine=engine, **options))
+    assert [done.round for done in rounds] == [0, 1, 2, 3]
+    assert all(0 <= done.accuracy <= 1 for done in rounds)
+    assert all(torch.equal(rounds[-1].model[key], value) for key, value in model.items())
+    assert any(not torch.equal(rounds[0].model[key], value) for key, value in model.items())
+    assert [done.notes.get("rejected") for done in rounds] == [None, 0, 0, 0]
+
+
+def test_the_same_experiment_gives_the_same_model_and_another_seed_another(small):
+    (_, first), (_, again), (_, other) = (run(small(seed=s)) for s in (1, 1, 2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_evaluation_is_every_k_rounds_and_at_the_end(small):
+    rounds, _ = run(small(rounds=5, evaluate_every=2))
+    assert [done.round for done in rounds] == [0, 2, 4, 5]
+
+
+def test_a_robust_rule_learns_where_the_mean_does_not(small):
+    options = {"rounds": 30, "evaluate_every": 30, "learning_rate": 1.0, "client": "gradient"}
+    robust, _ = run(small(rule="nnm > trimmed_mean", **options))
+    naive, _ = run(small(rule="mean", **options))
+    assert robust[-1].accuracy > 0.8
+    assert naive[-1].accuracy < 0.3
+
+
+def test_without_attack_the_mean_learns(small):
+    rounds, _ = run(small(rule="mean", attack="none", rounds=30, learning_rate=1.0))
+    assert rounds[-1].accuracy > 0.8
+
+
+def test_a_broken_model_stays_and_the_run_goes_on(small):
+    rounds, model = run(small(rule="mean", attack="inf", rounds=4))
+    assert len(rounds) == 5
+    assert rounds[-1].notes["rejected"] == 1
+    assert all(value.isfinite().all() for value in model.values())
+
+
+def test_a_run_leaves_torch_as_it_was(small):
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    run(small(threads=threads + 1))
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_colluders_read_flipped_labels_and_own_data_only_if_they_have_any(small):
+    none, own = small(attack="label_flip"), small(attack="label_flip", byzantine_data="own")
+    honest = TaskLoader(none, split_rows(none)).task(0)
+    borrowed = TaskLoader(none, split_rows(none)).task(4)
+    assert torch.equal(borrowed.x, honest.x)
+    assert torch.equal(borrowed.y, 9 - honest.y)
+    shares = split_rows(own)
+    mine = TaskLoader(own, shares).task(4)
+    assert torch.equal(mine.y, 9 - open_dataset(own).y_train[shares[4]])
+    silent = small(attack="foe(tau=10)", byzantine_data="own")
+    assert torch.equal(TaskLoader(silent, shares).task(4).y, 9 - mine.y)
+
+
+def test_saga_refuses_batch_normalisation(small, monkeypatch):
+    from byzflower.simulations import models
+
+    def with_norm(shape, classes):
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, classes)
+        )
+
+    monkeypatch.setattr(models, "MODELS", {**models.MODELS, "normed": with_norm})
+    with pytest.raises(ExperimentError, match="`client` saga needs a model without batch norm"):
+        run(small(model="normed", client="saga"))
+    rounds, _ = run(small(model="normed"))
+    assert len(rounds) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_default_experiment_shows_what_the_pipeline_is_for(seed):
+    from byzflower.simulations.experiment import Experiment
+
+    accuracy = {
+        rule: run(Experiment(rule=rule, seed=seed, evaluate_every=200))[0][-1].accuracy
+        for rule in ("mean", "trimmed_mean", "arc > nnm > trimmed_mean")
+    }
+    assert accuracy["mean"] < 0.3
+    assert accuracy["mean"] < accuracy["trimmed_mean"] < accuracy["arc > nnm > trimmed_mean"]
+    assert accuracy["arc > nnm > trimmed_mean"] > 0.85
