@@ -53,7 +53,8 @@ def displaced(rows: Array, rng: np.random.Generator) -> Array:
         return rows - rows.mean(axis=0)
     if origin == 1:
         direction = rng.standard_normal(rows.shape[1])
-        return rows + 10.0 ** rng.integers(2) * direction / np.linalg.norm(direction)
+        size = float(rng.choice((1.0, 10.0)))
+        return rows + direction * (size / float(np.linalg.norm(direction)))
     # a row, and with it a cluster; or as the start was built
     return rows - rows[rng.integers(len(rows))] if origin < 4 else rows
 
