@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +10,10 @@ import numpy.typing as npt
 
 from byzflower.geometry import Array
 
-__all__ = ["weiszfeld"]
+__all__ = ["coordinates", "weiszfeld"]
 
 _GAP = 1e-9
-_STEPS = 500
+_STEPS = 200
 _DAMPING = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _COINCIDE = 1e-13  # of the distance to the median row: closer is the same point
 
@@ -22,11 +21,12 @@ _COINCIDE = 1e-13  # of the distance to the median row: closer is the same point
 def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
     """Weights of the geometric median of n points given by their Gram matrix.
 
-    Rows that are optimal themselves are found first (Vardi–Zhang: the others' pull on such a row
-    is at most its multiplicity); several, as on a line, are averaged, for optima form a convex
-    set. Elsewhere F(z) = Σ‖z − x_i‖ is smooth and takes Newton steps on n weights, damped until F
-    falls, and Weiszfeld's step where they do not help; a step that lands on a row leaves it as
-    Vardi and Zhang prescribe.
+    The points get coordinates in at most n dimensions. Rows that are optimal themselves are found
+    first (Vardi–Zhang: the others' pull on such a row is at most its multiplicity); several, as
+    on a line, are averaged, for optima form a convex set. Elsewhere F(z) = Σ‖z − x_i‖ is smooth
+    and z takes the step that lowers F the most: Newton's, damped until F falls, Weiszfeld's, or
+    the one to the nearest row, which Vardi and Zhang's step then leaves. A last step of
+    Weiszfeld's, which lowers F, turns the point into weights.
 
     At z the gradient's norm times a bound on the distance from z to the median bounds how far
     F(z) is from its minimum. Half of the points, the nearest, give both that bound and the scale
@@ -43,75 +43,96 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
     -------
     weights, certified gap, iterations
     """
-    diagonal = np.diag(gram)
-    squared = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * gram, 0.0)
-    np.fill_diagonal(squared, 0.0)
-    optimal = _optimal_rows(squared, gap)
+    points = coordinates(gram)
+    distances = np.array([np.linalg.norm(points - point, axis=1) for point in points])
+    optimal = _optimal_rows(points, distances, gap)
     if optimal:
         weights = np.zeros(len(gram))
         weights[list(optimal)] = 1 / len(optimal)
         return weights, max(optimal.values()), 0
-    best = point = _Point.at(squared, _tightest_majority(squared))
+    best = point = _start(points, distances)
     for iteration in range(1, _STEPS + 1):
         if best.gap <= gap:
             return best.weights, best.gap, iteration
-        point = _Point.at(squared, point.next_weights())
+        point = point.next()
         best = point if point.gap < best.gap else best
     return best.weights, best.gap, _STEPS
 
 
-def _tightest_majority(squared: Array) -> Array:
-    """Mean of the row with the nearest majority about it: a start that no outlier moves."""
-    majority = len(squared) // 2 + 1
-    nearest = np.argsort(squared, axis=1, kind="stable")[:, :majority]
-    start = int(np.argmin(np.take_along_axis(squared, nearest, axis=1).sum(axis=1)))
-    weights = np.zeros(len(squared))
-    weights[nearest[start]] = 1 / majority
-    return weights
+def coordinates(gram: Array) -> Array:
+    """Points (n, r) with these inner products, by Cholesky's method with pivots.
+
+    Its errors are relative to each pair's own lengths, so a point at 1e30 costs the others
+    nothing, and what rounding made indefinite comes out as a Gram matrix again.
+
+    >>> coordinates(np.array([[4.0, 2.0], [2.0, 1.0]]))
+    array([[2.],
+           [1.]])
+    """
+    rest = gram.copy()
+    columns = []
+    noise = len(gram) * np.finfo(np.float64).eps * np.maximum(np.diag(gram), 0.0)
+    for _ in range(len(gram)):
+        diagonal = np.diag(rest)
+        pivot = int(np.argmax(np.where(diagonal > noise, diagonal, 0.0)))
+        if not diagonal[pivot] > noise[pivot]:
+            break
+        column = rest[:, pivot] / np.sqrt(diagonal[pivot])
+        rest = rest - np.outer(column, column)
+        rest[pivot] = rest[:, pivot] = 0.0
+        columns.append(column)
+    return np.array(columns).reshape(len(columns), len(gram)).T.copy()
 
 
-def _optimal_rows(squared: Array, gap: float) -> dict[int, float]:
+def _start(points: Array, distances: Array) -> _Point:
+    """Mean of the tightest majority, or the row of least F: starts that no outlier moves."""
+    majority = len(points) // 2 + 1
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :majority]
+    tightest = int(np.argmin((np.take_along_axis(distances, nearest, axis=1) ** 2).sum(axis=1)))
+    mean = points[nearest[tightest]].mean(axis=0) - points[tightest]
+    centre = _Point.at(points, tightest, mean)
+    # Distances are capped so that an outlier's drown no digits of the others'.
+    capped = np.minimum(distances, 1e6 * np.median(distances)).sum(axis=1)
+    row = _Point.at(points, int(np.argmin(capped)), np.zeros_like(mean))
+    return row if centre.change(points[row.nearest] - points[tightest] - mean) < 0 else centre
+
+
+def _optimal_rows(points: Array, distances: Array, gap: float) -> dict[int, float]:
     """Rows that are geometric medians themselves, with the gap of each."""
-    distances = np.sqrt(squared)
-    middle = int(np.argmin(np.sort(distances, axis=1)[:, len(squared) // 2]))
-    gram = (squared[middle][:, None] + squared[middle] - squared) / 2
     near = distances <= _COINCIDE * np.median(distances, axis=0)
     inverse = np.where(near, 0.0, 1 / np.where(near, 1.0, distances))
-    # Column k holds the coefficients of Σ_i (x_i − x_k)/d_ik: the pull of the others on row k.
-    pull = inverse - np.diag(inverse.sum(axis=0))
-    length = (pull * (gram @ pull)).sum(axis=0)
-    noise = 1e-13 * (np.abs(pull) * (np.abs(gram) @ np.abs(pull))).sum(axis=0)
-    candidate = np.sqrt(np.maximum(length - noise, 0.0)) <= near.sum(axis=0) + 1e-3
-    unit = np.eye(len(squared))
-    gaps = {int(row): _Point.at(squared, unit[row]).gap for row in np.flatnonzero(candidate)}
+    # The others' pull on row k is Σ_i (x_i − x_k)/d_ik; here up to rounding, below exactly.
+    pull = np.linalg.norm(inverse @ points - inverse.sum(axis=1)[:, None] * points, axis=1)
+    noise = 1e-12 * (inverse @ np.abs(points) + inverse.sum(axis=1)[:, None] * np.abs(points))
+    candidates = np.flatnonzero(pull - noise.sum(axis=1) <= near.sum(axis=1) + 1e-3)
+    origin = np.zeros(points.shape[1])
+    gaps = {int(row): _Point.at(points, int(row), origin).gap for row in candidates}
     return {row: found for row, found in gaps.items() if found <= gap}
 
 
 @dataclass(frozen=True)
 class _Point:
-    """z = Σ w_i x_i seen from its nearest row k, about which all inner products are taken.
+    """z = x_k + offset for the row x_k nearest to it, so that it can come as close as it likes."""
 
-    There d_k² = wᵀ G w needs no subtraction, so z can come as close to x_k as it likes.
-    """
-
-    inner: Array
-    weights: Array
-    distances: Array
+    points: Array
+    nearest: int
+    offset: Array
 
     @classmethod
-    def at(cls, squared: Array, weights: Array) -> _Point:
-        nearest = int(np.argmax(weights))
-        for _ in range(len(weights)):
-            to = squared[nearest]
-            inner = (to[:, None] + to - squared) / 2
-            product = inner @ weights
-            rest = max(float(weights @ product), 0.0)
-            lengths = np.maximum(to - 2 * product + rest, 0.0)
-            closest = int(np.argmin(lengths))
-            if lengths[closest] >= lengths[nearest]:
-                break
-            nearest = closest
-        return cls(inner, weights, np.sqrt(lengths))
+    def at(cls, points: Array, row: int, offset: Array) -> _Point:
+        nearest = int(np.argmin(np.linalg.norm(points[row] - points + offset, axis=1)))
+        return cls(points, nearest, points[row] - points[nearest] + offset)
+
+    @cached_property
+    def apart(self) -> Array:
+        """Differences z − x_i, shape (n, r)."""
+        apart: Array = self.points[self.nearest] - self.points + self.offset
+        return apart
+
+    @cached_property
+    def distances(self) -> Array:
+        """‖z − x_i‖."""
+        return np.linalg.norm(self.apart, axis=1)
 
     @cached_property
     def near(self) -> npt.NDArray[np.bool_]:
@@ -128,15 +149,10 @@ class _Point:
         return inverse
 
     @cached_property
-    def descent(self) -> Array:
-        """Coefficients of −∇F = Σ (x_i − z)/d_i over the rows away from z."""
-        descent: Array = self.inverse - self.inverse.sum() * self.weights
-        return descent
-
-    @cached_property
-    def slope(self) -> float:
-        """‖∇F‖."""
-        return math.sqrt(max(float(self.descent @ self.inner @ self.descent), 0.0))
+    def gradient(self) -> Array:
+        """∇F = Σ (z − x_i)/d_i over the rows away from z."""
+        gradient: Array = self.inverse @ self.apart
+        return gradient
 
     @cached_property
     def gap(self) -> float:
@@ -150,39 +166,43 @@ class _Point:
         counts = np.arange(majority, n + 1)
         # If m > n/2 points lie within ρ of z, the median lies within 2mρ/(2m − n) of it.
         radius = np.min(2 * counts / (2 * counts - n) * order[majority - 1 :])
-        excess = max(self.slope - np.count_nonzero(self.near), 0.0)
+        excess = max(np.linalg.norm(self.gradient) - np.count_nonzero(self.near), 0.0)
         return float((excess * radius + 2 * self.distances[self.near].sum()) / scale)
 
-    def next_weights(self) -> Array:
-        """Weights of a better point: from a row by Vardi–Zhang, by Newton, or by Weiszfeld."""
-        plain: Array = self.descent / self.inverse.sum()
+    @property
+    def weights(self) -> Array:
+        """Weights of the point that one step of Weiszfeld's from z leads to."""
+        weights: Array = self.inverse / self.inverse.sum()
+        return weights
+
+    def next(self) -> _Point:
+        """Return a point of lower F."""
+        plain = -self.gradient / self.inverse.sum()
         if self.near.any():
-            return self.weights + plain * max(0.0, 1 - np.count_nonzero(self.near) / self.slope)
+            beyond = 1 - np.count_nonzero(self.near) / np.linalg.norm(self.gradient)
+            return self._moved(plain * max(0.0, beyond))
+        steps = [plain, -self.offset]  # the nearest row is the way into a tight cluster
         newton = self._newton()
         if newton is not None:
-            for length in _DAMPING:
-                if self._change(length * newton) < 0.0:
-                    return self.weights + length * newton
-        return self.weights + plain
+            damped = (length * newton for length in _DAMPING)
+            steps += [step for step in damped if self.change(step) < 0.0][:1]
+        return self._moved(min(reversed(steps), key=self.change))
+
+    def _moved(self, step: Array) -> _Point:
+        return _Point.at(self.points, self.nearest, self.offset + step)
 
     def _newton(self) -> Array | None:
         """Newton's step −H⁻¹∇F, for H = Σ (I − u_i u_iᵀ)/d_i with u_i = (z − x_i)/d_i."""
-        units = (self.weights[:, None] - np.eye(len(self.weights))) * self.inverse
-        cosines = units.T @ self.inner @ units
-        # H = T·I − U D Uᵀ maps the span of the u_i to itself, so the step is U α.
-        scaled = np.eye(len(units)) - (self.inverse / self.inverse.sum())[:, None] * cosines
+        scaled = self.apart * self.inverse[:, None] ** 1.5
+        hessian = self.inverse.sum() * np.eye(len(self.offset)) - scaled.T @ scaled
         try:
-            alpha = np.linalg.solve(scaled, -np.ones(len(units))) / self.inverse.sum()
+            step: Array = np.linalg.solve(hessian, -self.gradient)
         except np.linalg.LinAlgError:  # all rows on a line through z: no curvature along it
             return None
-        step: Array = units @ alpha
-        uphill = self.descent @ self.inner @ step <= 0
-        return None if uphill or not np.isfinite(step).all() else step
+        return step if np.isfinite(step).all() and step @ self.gradient < 0 else None
 
-    def _change(self, step: Array) -> float:
+    def change(self, step: Array) -> float:
         """F(z + step) − F(z), without the cancellation of two sums."""
-        along = self.inner @ step
-        dots = along @ self.weights - along  # ⟨step, z − x_i⟩
-        gained = 2 * dots + max(float(step @ along), 0.0)
-        after = np.sqrt(np.maximum(self.distances**2 + gained, 0.0))
-        return float((gained / (after + self.distances)).sum())
+        gained = 2 * (self.apart @ step) + step @ step
+        both = np.linalg.norm(self.apart + step, axis=1) + self.distances
+        return float((gained / np.where(both > 0, both, 1.0)).sum())

@@ -1,0 +1,131 @@
+"""Geometric median: certified gaps on inputs where Weiszfeld's iteration crawls."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import byzflower as bf
+from byzflower.rule.weiszfeld import weiszfeld
+
+Array = npt.NDArray[np.float64]
+
+
+def gram(x: Array) -> Array:
+    centre = np.argsort((x**2).sum(axis=1))[len(x) // 2]
+    return (x - x[centre]) @ (x - x[centre]).T
+
+
+def total(x: Array, z: Array) -> float:
+    return math.fsum(np.linalg.norm(x - z, axis=1))
+
+
+def solved(x: Array) -> Array:
+    weights, gap, iterations = weiszfeld(gram(x))
+    assert gap <= 1e-9
+    assert iterations <= 30
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    return weights @ x
+
+
+def noise(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 12), st.integers(1, 3), st.data())
+def test_no_point_nearby_is_better(n: int, d: int, data: st.DataObject) -> None:
+    entries = st.lists(st.integers(-4, 4), min_size=n * d, max_size=n * d)
+    x = np.array(data.draw(entries), dtype=np.float64).reshape(n, d)
+    z = solved(x)
+    best = total(x, z)
+    rng = np.random.default_rng(0)
+    for size in (1e-4, 1e-2, 1.0):
+        for direction in rng.normal(size=(20, d)):
+            assert total(x, z + size * direction) >= best * (1 - 1e-9)
+    assert best <= min(total(x, row) for row in x) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 11, 60])
+def test_on_a_line_it_is_the_median(n: int) -> None:
+    x = np.outer(np.sort(noise(n)), [3.0, 4.0])
+    np.testing.assert_allclose(solved(x), np.median(x, axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6, 1e-8, 1e-10])
+@pytest.mark.parametrize("n", [15, 16])
+def test_hard_shapes_are_solved(spread: float, n: int) -> None:
+    solved(np.outer(noise(n), np.ones(5)) + spread * noise(n, 5, seed=1))  # nearly on a line
+    for majority in (n // 2 - 1, n // 2, n // 2 + 1):
+        x = noise(n, 20)
+        x[:majority] = x[0] + spread * noise(majority, 20, seed=1)  # a tight cluster
+        solved(x)
+    x = noise(n, 20)
+    solved(np.vstack([x, solved(x) + spread * noise(20, seed=1)]))  # a row at the optimum
+
+
+@pytest.mark.parametrize("angle", [1e-1, 1e-3, 1e-5, 1e-8])
+def test_the_optimum_leaves_a_row_at_120_degrees(angle: float) -> None:
+    def fan(turn: float) -> Array:
+        return np.array([[0, 0], [1, 0], [np.cos(turn), np.sin(turn)]])
+
+    wide = 2 * np.pi / 3 + angle
+    np.testing.assert_allclose(solved(fan(wide)), [0, 0], atol=1e-12)
+    z = solved(fan(2 * np.pi / 3 - angle))
+    assert 0 < np.linalg.norm(z) < angle
+    assert total(fan(2 * np.pi / 3 - angle), z) <= 2.0
+
+
+@pytest.mark.parametrize("size", [1e3, 1e8, 1e15, 1e30])
+def test_outliers_of_any_size_pull_with_unit_force(size: float) -> None:
+    x = noise(15, 20)
+    x[-5:] *= size
+    z = solved(x)
+    pull = (x[-5:] / np.linalg.norm(x[-5:], axis=1, keepdims=True)).sum(axis=0)
+    near = x[:10] - z
+    near = (near / np.linalg.norm(near, axis=1, keepdims=True)).sum(axis=0)
+    assert np.linalg.norm(pull + near) < 50 / size + 1e-6
+
+
+def test_a_hundred_random_rounds_take_few_iterations() -> None:
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        n, d = int(rng.integers(3, 25)), int(rng.integers(1, 30))
+        x = rng.normal(size=(n, d)) * np.exp(rng.normal(size=(n, 1)) * rng.choice([0, 1, 4]))
+        solved(x)
+
+
+def test_small_gradients_do_not_turn_it_into_the_mean() -> None:
+    x = noise(10, 30) * 1e-5
+    x[-3:] = -x[:7].mean(axis=0) * 10
+    rows = torch.from_numpy(x)
+    scaled = bf.GeometricMedian()(rows * 1e5, f=3) / 1e5
+    torch.testing.assert_close(bf.GeometricMedian()(rows, f=3), scaled, rtol=1e-9, atol=0)
+
+
+def test_explains_its_certificate() -> None:
+    found = bf.GeometricMedian().explain(torch.from_numpy(noise(12, 50)), f=2)
+    assert float(str(found.steps[0].note["gap"])) <= 1e-9
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 3, 8, 16])
+def test_other_norms_reach_a_fixed_point(p: float) -> None:
+    x = noise(11, 25)
+    found = bf.GeometricMedian(p=p).explain(torch.from_numpy(x), f=2)
+    assert found.weights is not None
+    inverse = 1 / np.linalg.norm(x - found.value.numpy(), ord=p, axis=1)
+    np.testing.assert_allclose(found.weights.numpy(), inverse / inverse.sum(), rtol=1e-4)
+    assert float(str(found.steps[0].note["movement"])) <= 1e-6
+
+
+def test_other_norms_stay_at_a_row_that_a_majority_shares() -> None:
+    x = noise(9, 4)
+    x[:6] = x[0]
+    value = bf.GeometricMedian(p=4)(torch.from_numpy(x), f=3).numpy()
+    np.testing.assert_allclose(value, x[0], atol=1e-8)
