@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from byzflower.aggregator import Aggregator
-from byzflower.attack.columns import Column, Line, reduce_columns
+from byzflower.attack.columns import Column, reduce_columns
 from byzflower.attack.observation import Observation
 from byzflower.attack.span import Span
+from byzflower.attack.tile import Line
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array
 from byzflower.plans import Plan, Reduced, Weighted
