@@ -38,7 +38,7 @@ def test_resam_momentum_beats_a_little_is_enough(mnist):
 
 
 def test_resampling_beats_sample_duplicating(mnist):
-    """RS-Byrd-SAGA Figure 6: with or without SAGA, resampling is what helps on such data."""
+    """RS-Byrd-SAGA Figure 6: resampling is what helps on such data; 0.8 is the best possible."""
     setup = {
         "model": "softmax",
         "partition": "classes(per=3)",
@@ -49,16 +49,14 @@ def test_resampling_beats_sample_duplicating(mnist):
         "batch": 32,
         "rounds": 300,
     }
-    accuracy = {
-        (rule, client): final_accuracy(mnist, rule=rule, client=client, **setup)
-        for rule in ("geometric_median", "resampling(s=2) > geometric_median")
-        for client in ("gradient", "saga")
-    }
+    byrd_sgd = final_accuracy(mnist, rule="geometric_median", **setup)
     krum = final_accuracy(mnist, rule="krum", **setup)
-    plain = max(accuracy["geometric_median", client] for client in ("gradient", "saga"))
-    for client in ("gradient", "saga"):
-        assert accuracy["resampling(s=2) > geometric_median", client] > plain + 0.05
-    assert krum < plain
+    resampled = "resampling(s=2) > geometric_median"
+    rs_byrd_sgd = final_accuracy(mnist, rule=resampled, **setup)
+    rs_byrd_saga = final_accuracy(mnist, rule=resampled, client="saga", **setup)
+    assert krum < 0.3 < byrd_sgd
+    assert rs_byrd_sgd > byrd_sgd + 0.05
+    assert rs_byrd_saga > byrd_sgd + 0.05
 
 
 def test_mixtailor_stays_near_the_omniscient_mean_where_krum_falls(mnist):
