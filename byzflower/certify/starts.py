@@ -50,13 +50,14 @@ def displaced(rows: Array, rng: np.random.Generator) -> Array:
     """Move the rows about another origin, which matters to rules that look at norms."""
     origin = rng.integers(5)
     if origin == 0:
-        return rows - rows.mean(axis=0)
+        centred: Array = rows - rows.mean(axis=0)
+        return centred
     if origin == 1:
         direction = rng.standard_normal(rows.shape[1])
         size = float(rng.choice((1.0, 10.0)))
         return rows + direction * (size / float(np.linalg.norm(direction)))
     # a row, and with it a cluster; or as the start was built
-    return rows - rows[rng.integers(len(rows))] if origin < 4 else rows
+    return rows - rows[int(rng.integers(len(rows)))] if origin < 4 else rows
 
 
 def _shapes(n: int, f: int, d: int, rng: np.random.Generator) -> Iterator[Array]:
