@@ -41,8 +41,8 @@ def test_lemma_2_5_and_theorem_3_2_of_arc_hold(rule, f):
 @pytest.mark.slow
 @pytest.mark.parametrize("f", FAULTS)
 @pytest.mark.parametrize("rule", [*resam.RESILIENT_RULES, *MIXED])
-def test_theorems_hold_on_a_full_search(rule, f):
-    assert certify(rule, N, f, seed=1).holds is True
+def test_theorems_hold_on_a_longer_search(rule, f):
+    assert certify(rule, N, f, seed=1, evaluations=1000).holds is True
 
 
 @pytest.mark.parametrize("f", FAULTS)
