@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from torch import Tensor
 
-from byzflower.kernels import cpu, reference
+from byzflower.kernels import cpu, cuda, reference
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source
 
@@ -66,5 +66,8 @@ def reduce(
     if cpu.worthwhile(source) and cpu.supports(source):
         cpu.reduce(source, reduction, out)
         return "llvm"
+    if cuda.worthwhile(source) and cuda.supports(source):
+        cuda.reduce(source, reduction, out)
+        return "triton"
     reference.reduce(source, reduction, out)
     return "torch"

@@ -10,14 +10,14 @@ from typing import Any
 from byzflower.kernels.cpu.assembly import assembly
 from byzflower.kernels.reduction import Reduction
 
-__all__ = ["Kernel", "available", "compiled"]
+__all__ = ["Kernel", "available", "compiled", "loaded"]
 
 
 class Kernel:
     """Machine code for one reduction, row count and dtype."""
 
     def __init__(self, reduction: Reduction, m: int, dtype: str, mixed: bool) -> None:
-        llvm = _llvm()
+        llvm = loaded()
         code = assembly(reduction, m, dtype, mixed)
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
@@ -44,7 +44,8 @@ def compiled(reduction: Reduction, m: int, dtype: str, mixed: bool) -> Kernel:
 def available(dtype: str) -> bool:
     """Tell whether kernels for a dtype can be compiled here."""
     try:
-        if dtype == "float16" and not _converts_half(_llvm().get_host_cpu_features()):
+        features = loaded().get_host_cpu_features()
+        if dtype == "float16" and not _converts_half(features):
             return False
         compiled(Reduction("trimmed_mean", 0), 1, dtype, False)
     except (ImportError, RuntimeError, OSError):  # not installed, too old, or no executable memory
@@ -53,7 +54,7 @@ def available(dtype: str) -> bool:
 
 
 @cache
-def _llvm() -> Any:
+def loaded() -> Any:
     """Load the compiler, when it is first needed."""
     from llvmlite import binding  # type: ignore[import-untyped]  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from byzflower.kernels.cpu.element import Element, address
-from byzflower.kernels.cpu.network import Window, network
+from byzflower.kernels.network import Window, network
 from byzflower.kernels.reduction import Reduction
 
 __all__ = ["Op", "Straight"]

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import byzflower
+from byzflower.kernels import Reduction, cpu, reduce, reference
+from byzflower.kernels.cpu import compiler
+from byzflower.kernels.source import Source
+
+BACKENDS = {"torch": reference.reduce, "llvm": cpu.reduce}
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+STYLES = ["ties", "spread", "offset", "huge", "tiny", "mixed"]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Callable[[Source, Reduction, torch.Tensor], None]:
+    if request.param == "llvm":
+        pytest.importorskip("llvmlite", reason="needs llvmlite")
+    return BACKENDS[request.param]
+
+
+def assert_close(
+    found: torch.Tensor, expected: np.ndarray, sizes: np.ndarray, rounding: float = 0.0
+) -> None:
+    """Allow one rounding to the result's dtype, and float64 rounding of what was summed."""
+    info = torch.finfo(found.dtype)
+    result_rounding = np.minimum(np.abs(expected), info.max) * info.eps + info.tiny * info.eps
+    allowed = result_rounding + sizes * (2.0**-48 + rounding)
+    np.testing.assert_array_less(np.abs(found.double().numpy() - expected), allowed + 5e-324)
+
+
+@st.composite
+def reductions(draw: st.DrawFn, m: int) -> Reduction:
+    if draw(st.booleans()):
+        return Reduction("trimmed_mean", draw(st.integers(0, (m - 1) // 2)))
+    return Reduction("around_median", draw(st.integers(1, m)))
+
+
+def layout(x: torch.Tensor, kind: str) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    if kind == "rows":
+        return tuple(row.clone() for row in x)
+    if kind == "strided rows":
+        return torch.cat([x, x], dim=1)[:, : x.shape[1]]
+    if kind == "columns first":
+        return x.T.contiguous().T
+    if kind == "strided row list":
+        return tuple(torch.stack([x, x], dim=2)[:, :, 1])
+    return x
+
+
+LAYOUTS = ["stacked", "rows", "strided rows", "columns first", "strided row list"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_backends_match_the_oracle(data: st.DataObject, backend, oracle, draw) -> None:
+    m = data.draw(st.integers(1, 40))
+    reduction = data.draw(reductions(m))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    style = data.draw(st.sampled_from(STYLES))
+    x = draw(rng, style, (m, 7), dtype)
+    expected, sizes = oracle(x.double().numpy(), reduction)
+    blocks, picks = [], []
+    for width in data.draw(
+        st.lists(st.sampled_from([1, 3, 63, 64, 70, 200]), min_size=1, max_size=3)
+    ):
+        pick = rng.integers(0, 7, width)
+        blocks.append(layout(x[:, pick], data.draw(st.sampled_from(LAYOUTS))))
+        picks.append(pick)
+    before = [torch.stack(list(block)).clone() for block in blocks]
+    out = torch.full((sum(map(len, picks)),), torch.nan, dtype=dtype)
+    backend(Source.of(blocks), reduction, out)
+    order = np.concatenate(picks)
+    assert_close(out, expected[order], sizes[order])
+    for block, copy in zip(blocks, before, strict=True):
+        assert torch.equal(torch.stack(list(block)), copy)
+
+
+@pytest.mark.parametrize(
+    ("m", "reduction"),
+    [
+        (100, Reduction("trimmed_mean", 20)),
+        (100, Reduction("around_median", 80)),
+        (257, Reduction.median(257)),
+        (257, Reduction("around_median", 100)),
+        (512, Reduction("trimmed_mean", 200)),
+    ],
+    ids=str,
+)
+def test_many_rows(m: int, reduction: Reduction, backend, oracle, draw) -> None:
+    rng = np.random.default_rng(m)
+    x = torch.cat([draw(rng, style, (m, 67), torch.float32) for style in ("ties", "spread")], 1)
+    out = torch.empty(134)
+    backend(Source.of([x]), reduction, out)
+    assert_close(out, *oracle(x.numpy(), reduction))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_rows_are_mixed_on_the_way(data: st.DataObject, backend, oracle, draw) -> None:
+    n, m = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x = draw(rng, data.draw(st.sampled_from(["spread", "huge", "mixed"])), (n, 70), dtype)
+    # Sparse weights, in thousandths that add up to at most one; whole rows may be zero.
+    weights = rng.integers(0, 2, (m, n)) * rng.integers(0, 1000, (m, n)) / (1000 * n)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    mixed = weights @ x.double().numpy()
+    trim = data.draw(st.integers(0, (m - 1) // 2))
+    expected, _ = oracle(mixed, Reduction("trimmed_mean", trim))
+    out = torch.empty(70, dtype=wide)
+    backend(Source.of([x[:, :30], tuple(x[:, 30:])], weights), Reduction("trimmed_mean", trim), out)
+    sizes = x.double().abs().amax(0).numpy()
+    assert_close(out, expected, sizes, rounding=64 * torch.finfo(wide).eps)
+
+
+def test_a_selection_is_not_a_mixture() -> None:
+    x = torch.randn(5, 4)
+    source = Source.of([x], mixing=np.eye(5)[[3, 1, 1]])
+    assert source.mixing is None
+    assert source.rows == (3, 1, 1)
+    assert Source.of([x], mixing=np.eye(3)[[2, 0]], rows=[4, 2, 1]).rows == (1, 4)
+
+
+def test_unused_rows_are_never_read(backend) -> None:
+    x = torch.randn(9, 100)
+    x[2], x[5] = torch.nan, torch.inf
+    rows = [0, 1, 3, 4, 5, 6, 7, 8]
+    weights = np.full((4, 8), 1 / 7)
+    weights[:, 4] = 0.0
+    out = torch.empty(100)
+    backend(Source.of([x], weights, rows), Reduction.median(4), out)
+    torch.testing.assert_close(out, x[[0, 1, 3, 4, 6, 7, 8]].mean(0))
+
+
+def test_no_weights_at_all_give_zero(backend) -> None:
+    out = torch.empty(100)
+    backend(Source.of([torch.randn(3, 100)], np.zeros((8, 3))), Reduction.median(8), out)
+    assert torch.equal(out, torch.zeros(100))
+
+
+def test_weights_too_small_for_float32_keep_their_digits() -> None:
+    x = torch.full((3, 1 << 16), 3e38)
+    out = torch.empty(1 << 16)
+    assert reduce([x], Reduction.median(3), out=out, mixing=np.eye(3) * 1e-42) == "torch"
+    torch.testing.assert_close(out, x[0] * 0 + 3e-4)
+
+
+def test_float64_sums_do_not_overflow(backend) -> None:
+    x = torch.full((4, 80), 1.5e308, dtype=torch.float64)
+    out = torch.empty(80, dtype=torch.float64)
+    for reduction in (Reduction("trimmed_mean", 0), Reduction("around_median", 3)):
+        backend(Source.of([x]), reduction, out)
+        torch.testing.assert_close(out, x[0])
+
+
+def test_ties_go_to_the_lowest_row(backend) -> None:
+    x = torch.tensor([[3.0], [1.0], [2.0], [2.0], [3.0]]).repeat(1, 65)
+    out = torch.empty(65)
+    for rows, expected in (((0, 1, 2, 3), 7 / 3), ((1, 0, 2, 3), 5 / 3)):
+        backend(Source.of([x], rows=rows), Reduction("around_median", 3), out)
+        torch.testing.assert_close(out, torch.full((65,), expected))
+
+
+def test_result_takes_the_dtype_and_place_of_out(backend) -> None:
+    x = torch.arange(15.0).view(5, 3).repeat(1, 30)
+    for dtype in DTYPES:
+        whole = torch.full((180,), -1.0, dtype=dtype)
+        backend(Source.of([x]), Reduction.median(5), whole[::2])
+        assert torch.equal(whole[::2], x[2].to(dtype))
+        assert torch.equal(whole[1::2], torch.full((90,), -1.0, dtype=dtype))
+
+
+def test_blocks_may_differ_in_dtype(backend) -> None:
+    blocks = [torch.full((3, 70), 1 / 3, dtype=dtype) for dtype in DTYPES]
+    out = torch.empty(280, dtype=torch.float64)
+    backend(Source.of([*blocks, torch.empty(3, 0)]), Reduction.median(3), out)
+    assert torch.equal(out, torch.cat([block[0].double() for block in blocks]))
+
+
+def test_no_gradient_is_recorded(backend) -> None:
+    out = torch.empty(70)
+    backend(Source.of([torch.randn(3, 70, requires_grad=True)]), Reduction.median(3), out)
+    assert not out.requires_grad
+
+
+def test_threads_may_reduce_at_once() -> None:
+    rows = [torch.randn(n, 300_000) for n in (9, 10, 11, 12)]
+
+    def median(x: torch.Tensor) -> torch.Tensor:
+        out = torch.empty(x.shape[1])
+        reduce([x], Reduction.median(len(x)), out=out)
+        return out
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(median, rows * 3))
+    for x, y in zip(rows * 3, found, strict=True):
+        n = len(x)
+        torch.testing.assert_close(y, x.sort(0).values[(n - 1) // 2 : n // 2 + 1].mean(0))
+
+
+def test_number_of_threads_does_not_change_a_bit() -> None:
+    x, found = torch.randn(12, 400_000), []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(torch.empty(400_000))
+            reduce([x], Reduction("around_median", 9), out=found[-1])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
+
+
+def test_fastest_backend_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llvmlite", reason="needs llvmlite")
+    big, small = torch.randn(9, 1 << 14), torch.randn(9, 10)
+    out = torch.empty(1 << 14)
+    assert reduce([big], Reduction.median(9), out=out) == "llvm"
+    assert reduce([small], Reduction.median(9), out=out[:10]) == "torch"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "llvmlite", None)
+        compiler.available.cache_clear()
+        compiler.loaded.cache_clear()
+        again = torch.empty_like(out)
+        assert reduce([big], Reduction.median(9), out=again) == "torch"
+    compiler.available.cache_clear()
+    torch.testing.assert_close(again, big.median(0).values)
+
+
+def test_errors_name_the_requirement() -> None:
+    x, out = torch.ones(4, 2), torch.empty(2)
+    with pytest.raises(ValueError, match="`trimmed_mean` needs 0 ≤ 2·trim < rows; found trim = 2"):
+        reduce([x], Reduction("trimmed_mean", 2), out=out)
+    with pytest.raises(ValueError, match="`around_median` needs 1 ≤ keep ≤ rows; found keep = 5"):
+        reduce([x], Reduction("around_median", 5), out=out)
+    with pytest.raises(ValueError, match="`mixing` needs a column for each of the 4 rows"):
+        reduce([x], Reduction("trimmed_mean", 1), out=out, mixing=np.eye(3))
+
+
+def test_importing_loads_no_compiler() -> None:
+    check = (
+        "import sys, byzflower.kernels; sys.exit(bool({'llvmlite', 'triton'} & set(sys.modules)))"
+    )
+    root = Path(byzflower.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=root)
