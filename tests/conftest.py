@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ def data_dir() -> Path:
     if not path:
         pytest.skip("set BYZFLOWER_DATA to a folder with mnist10k/ and covtype-balanced.npz")
     return Path(path)
+
+
+@pytest.fixture(autouse=True)
+def _flower_logs_as_before() -> Iterator[None]:
+    """Commands quieten Flower's logger; the next test starts with the level it had."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
