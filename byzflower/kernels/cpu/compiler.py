@@ -56,7 +56,7 @@ def available(dtype: str) -> bool:
 @cache
 def loaded() -> Any:
     """Load the compiler, when it is first needed."""
-    from llvmlite import binding  # type: ignore[import-untyped]  # noqa: PLC0415
+    from llvmlite import binding  # type: ignore  # noqa: PLC0415
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()

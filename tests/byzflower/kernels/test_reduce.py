@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import byzflower
 from byzflower.kernels import Reduction, cpu, reduce, reference
-from byzflower.kernels.cpu import compiler
+from byzflower.kernels.cpu import assembly, compiler
 from byzflower.kernels.source import Source
 
 BACKENDS = {"torch": reference.reduce, "llvm": cpu.reduce}
@@ -94,7 +94,6 @@ def test_backends_match_the_oracle(data: st.DataObject, backend, oracle, draw) -
         (100, Reduction("around_median", 80)),
         (257, Reduction.median(257)),
         (257, Reduction("around_median", 100)),
-        (512, Reduction("trimmed_mean", 200)),
     ],
     ids=str,
 )
@@ -104,6 +103,24 @@ def test_many_rows(m: int, reduction: Reduction, backend, oracle, draw) -> None:
     out = torch.empty(134)
     backend(Source.of([x]), reduction, out)
     assert_close(out, *oracle(x.numpy(), reduction))
+
+
+@pytest.mark.parametrize("segment", [1, 7, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_code_may_be_cut_anywhere(
+    segment: int, dtype: torch.dtype, oracle, draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llvmlite", reason="needs llvmlite")
+    monkeypatch.setattr(assembly, "_SEGMENT", segment)
+    x = draw(np.random.default_rng(segment), "ties", (14, 67), dtype)
+    out = torch.empty(67, dtype=dtype)
+    compiler.compiled.cache_clear()
+    try:
+        for reduction in (Reduction("trimmed_mean", 3), Reduction("around_median", 8)):
+            cpu.reduce(Source.of([x]), reduction, out)
+            assert_close(out, *oracle(x.double().numpy(), reduction))
+    finally:
+        compiler.compiled.cache_clear()
 
 
 @settings(max_examples=25, deadline=None)
