@@ -21,9 +21,10 @@ from typing import Any, Literal, get_type_hints
 
 from byzflower.simulations.errors import ExperimentError, unknown
 
-__all__ = ["CLIENTS", "ENGINES", "Experiment", "parse_decay", "read_toml"]
+__all__ = ["CLIENTS", "ENGINES", "SIGN_VOTES", "Experiment", "parse_decay", "read_toml"]
 
-CLIENTS = ("gradient", "momentum", "saga", "local_sgd")
+CLIENTS = ("gradient", "momentum", "saga", "local_sgd", "rsa")
+SIGN_VOTES = "sign_votes"
 ENGINES = ("batched", "inprocess", "ray")
 
 
@@ -59,13 +60,14 @@ class Experiment:
     decay: str = _option("", "Server", "later step sizes: round:rate, e.g. 1500:0.00082")
     server_momentum: float = _option(0.0, "Server", "momentum coefficient of the server's steps")
     rounds: int = _option(200, "Server", "number of rounds")
-    client: str = _option("momentum", "Clients", "gradient, momentum, saga, local_sgd")
+    client: str = _option("momentum", "Clients", "gradient, momentum, saga, local_sgd, rsa")
     beta: float = _option(0.9, "Clients", "momentum coefficient β")
     clip: float | None = _option(None, "Clients", "clip each client's gradient to this norm")
     l2: float = _option(0.0, "Clients", "coefficient of the ℓ2 regularisation")
     batch: int = _option(25, "Clients", "batch size b")
     local_steps: int = _option(1, "Clients", "steps a round of local_sgd")
     local_learning_rate: float = _option(0.1, "Clients", "step size of local_sgd")
+    lam: float = _option(0.01, "Clients", "penalty λ of rsa; its rule is sign_votes")
     seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
     engine: str = _option("batched", "Run", "batched, inprocess or ray")
     device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
@@ -91,7 +93,7 @@ class Experiment:
     @property
     def payload(self) -> Literal["gradient", "model"]:
         """What clients return: ``"gradient"`` or ``"model"``."""
-        return "model" if self.client == "local_sgd" else "gradient"
+        return "model" if self.client in ("local_sgd", "rsa") else "gradient"
 
     def config(self) -> dict[str, object]:
         """Return every option, as written to the config record of the results."""
@@ -122,7 +124,7 @@ class Experiment:
 
     def _check_numbers(self) -> None:
         at_least_one = ("n", "batch", "rounds", "local_steps", "threads", "evaluate_every")
-        positive = ("learning_rate", "local_learning_rate", "clip")
+        positive = ("learning_rate", "local_learning_rate", "lam", "clip")
         for name in at_least_one:
             self._need(name, "an integer ≥ 1", lambda v: v >= 1)
         for name in positive:
@@ -153,10 +155,11 @@ class Experiment:
                 raise unknown(name, getattr(self, name), known)
         if self.clip is not None and self.client not in ("gradient", "momentum"):
             raise ExperimentError(f"`clip` needs client gradient or momentum; found {self.client}")
-        if self.server_momentum and self.payload == "model":
-            raise ExperimentError(
-                f"`server_momentum` needs a client that sends gradients; found {self.client}"
-            )
+        for name in ("server_momentum", "decay"):
+            if getattr(self, name) and self.payload == "model":
+                raise ExperimentError(
+                    f"`{name}` needs a client that sends gradients; found {self.client}"
+                )
         _check_device(self.device)
 
     def _check_specs(self) -> None:
@@ -165,10 +168,16 @@ class Experiment:
 
         parse_decay(self.decay)
         parse_partition(self.partition)
-        rule = bf.parse(self.rule)
-        rule.check(self.n, self.f)
+        if (self.rule == SIGN_VOTES) != (self.client == "rsa"):
+            raise ExperimentError(
+                f"`rule` {SIGN_VOTES} and `client` rsa need each other; "
+                f"found {self.rule!r} and {self.client!r}"
+            )
         # One spelling each, so that equal experiments are equal and share a run id.
-        object.__setattr__(self, "rule", rule.spec)
+        if self.rule != SIGN_VOTES:
+            rule = bf.parse(self.rule)
+            rule.check(self.n, self.f)
+            object.__setattr__(self, "rule", rule.spec)
         if self.attack != "none":
             object.__setattr__(self, "attack", bf.parse_attack(self.attack).spec)
 

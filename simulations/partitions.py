@@ -107,8 +107,10 @@ class Dirichlet(Partition):
             )
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
-        from datasets import Dataset  # noqa: PLC0415
-        from flwr_datasets.partitioner import DirichletPartitioner  # noqa: PLC0415
+        from datasets import Dataset  # type: ignore[import-untyped]  # noqa: PLC0415
+        from flwr_datasets.partitioner import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            DirichletPartitioner,
+        )
 
         table = Dataset.from_dict({"label": labels.tolist(), "row": range(len(labels))})
         for draw in range(self._DRAWS):

@@ -39,12 +39,14 @@ def plot_accuracy(runs: Sequence[Run], path: str | Path) -> None:
         points = [(r["round"], r["accuracy"]) for r in run.rounds if r.get("accuracy") is not None]
         if points:
             rounds, accuracies = zip(*points, strict=True)
-            style = {
-                "color": _COLOURS[i % len(_COLOURS)],
-                "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)],
-            }
-            label = f"{_label(run, varying)}: {accuracies[-1]:.1%}"
-            axes.plot(rounds, accuracies, linewidth=1.8, label=label, **style)
+            axes.plot(
+                rounds,
+                accuracies,
+                color=_COLOURS[i % len(_COLOURS)],
+                linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
+                linewidth=1.8,
+                label=f"{_label(run, varying)}: {accuracies[-1]:.1%}",
+            )
     _decorate(axes, runs, varying)
     figure.savefig(path)
 

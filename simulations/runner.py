@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord
+from flwr.app import ArrayRecord, Context
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg
 from torch.nn.functional import cross_entropy
 
 from byzflower.clients.adversary import Adversary
@@ -22,8 +20,9 @@ from byzflower.clients.algorithms import Algorithm, Params
 from byzflower.clients.app import make_client_app
 from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.engines.batched import BatchedGrid
-from byzflower.simulations.experiment import Experiment, parse_decay
+from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.partitions import Rows
+from byzflower.simulations.server import Watched, make_strategy
 from byzflower.simulations.tasks import (
     TaskLoader,
     make_algorithm,
@@ -31,7 +30,6 @@ from byzflower.simulations.tasks import (
     open_objective,
     split_rows,
 )
-from byzflower.strategies import Robust, ServerSGD, StepSchedule
 from byzflower.strategies.arrays import to_record, to_tensor
 
 __all__ = ["Round", "prepare", "run_experiment"]
@@ -93,13 +91,13 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     Examples
     --------
     >>> accuracies = []
-    >>> experiment = Experiment(rule="median", attack="none", rounds=20, evaluate_every=20)
+    >>> experiment = Experiment(partition="iid", attack="none", rounds=40, evaluate_every=40)
     >>> model = run_experiment(experiment, lambda done: accuracies.append(done.accuracy))
     >>> len(accuracies), accuracies[-1] > 0.5
     (2, True)
     """
     shares, algorithm = prepare(experiment)
-    strategy = _Watched(experiment)
+    strategy = make_strategy(experiment)
 
     def serve(grid: Grid, context: Context) -> Params:
         return _serve(experiment, strategy, grid, on_round)
@@ -125,7 +123,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _serve(
     experiment: Experiment,
-    strategy: _Watched,
+    strategy: Watched,
     grid: Grid,
     on_round: Callable[[Round], None],
 ) -> Params:
@@ -148,57 +146,8 @@ def _serve(
             accuracy, loss = _test(experiment, model)
             on_round(Round(server_round, accuracy, loss, model, strategy.notes()))
 
-    strategy.start(
-        grid, to_record(model), num_rounds=experiment.rounds, timeout=None, evaluate_fn=evaluate
-    )
+    strategy.start(grid, to_record(model), num_rounds=experiment.rounds, evaluate_fn=evaluate)
     return model
-
-
-class _Watched(Robust):
-    """The experiment's strategy, which also keeps each round's metrics at hand."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        sampling: Any = {
-            "fraction_evaluate": 0.0,
-            "min_train_nodes": experiment.n,
-            "min_available_nodes": experiment.n,
-        }
-        schedule = StepSchedule(experiment.learning_rate, parse_decay(experiment.decay))
-        super().__init__(
-            ServerSGD(schedule, momentum=experiment.server_momentum, **sampling)
-            if experiment.payload == "gradient"
-            else FedAvg(**sampling),
-            experiment.rule,
-            experiment.f,
-            experiment.payload,
-            seed=experiment.seed,
-            # A model that an attack has broken stays as it is, and its curve goes on.
-            max_skipped_rounds=experiment.rounds + 1,
-        )
-        self._metrics: MetricRecord | None = None
-
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Aggregate as ever, and remember the metrics."""
-        arrays, self._metrics = super().aggregate_train(server_round, replies)
-        return arrays, self._metrics
-
-    def notes(self) -> dict[str, object]:
-        """Return what the last round is worth telling."""
-        if not self.history:
-            return {}
-        record = self.history[-1]
-        metrics = self._metrics or {}
-        notes: dict[str, object] = {
-            "train_loss": metrics.get("train_loss"),
-            "rejected": len(record.rejections),
-        }
-        for step in record.steps:
-            notes |= {key: step.note[key] for key in ("threshold", "drawn") if key in step.note}
-        if record.skipped:
-            notes["skipped"] = record.skipped
-        return notes
 
 
 @torch.no_grad()
@@ -207,7 +156,8 @@ def _test(experiment: Experiment, model: Params) -> tuple[float, float]:
     data, objective = open_dataset(experiment), open_objective(experiment)
     params, buffers = objective.split({k: v.to(experiment.device) for k, v in model.items()})
     correct, loss = torch.zeros((), device=experiment.device), 0.0
-    for x, y in zip(data.x_test.split(_TEST_BATCH), data.y_test.split(_TEST_BATCH), strict=True):
+    for start in range(0, len(data.y_test), _TEST_BATCH):
+        x, y = (part[start : start + _TEST_BATCH] for part in (data.x_test, data.y_test))
         logits = objective.outputs(params, buffers, x)
         loss += float(cross_entropy(logits, y, reduction="sum"))
         correct += (logits.argmax(1) == y).sum()

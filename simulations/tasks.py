@@ -10,7 +10,15 @@ from flwr.app import Context
 
 import byzflower as bf
 from byzflower.attack import flip_labels
-from byzflower.clients.algorithms import Algorithm, Gradient, LocalSGD, Momentum, Objective, Saga
+from byzflower.clients.algorithms import (
+    RSA,
+    Algorithm,
+    Gradient,
+    LocalSGD,
+    Momentum,
+    Objective,
+    Saga,
+)
 from byzflower.clients.task import ClientTask
 from byzflower.simulations.datasets import Dataset, load_dataset
 from byzflower.simulations.errors import ExperimentError
@@ -89,6 +97,8 @@ def make_algorithm(experiment: Experiment) -> Algorithm:
                 f"found {experiment.model} on {experiment.dataset}"
             )
         return Saga()
+    if experiment.client == "rsa":
+        return RSA(experiment.lam, experiment.learning_rate)
     return LocalSGD(experiment.local_steps, experiment.local_learning_rate)
 
 

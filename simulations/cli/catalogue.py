@@ -43,17 +43,25 @@ def command(
 def _table(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     import byzflower as bf
     from byzflower.clients.algorithms import ALGORITHMS
+    from byzflower.registry import pools
     from byzflower.simulations.datasets import DATASETS
     from byzflower.simulations.models import MODELS
     from byzflower.simulations.partitions import PARTITIONS
 
-    steps = {"rules": bf.rules, "pre-aggregators": bf.preaggregators, "attacks": bf.attacks}
+    steps = {
+        "rules": {**bf.rules(), **pools()},
+        "pre-aggregators": bf.preaggregators(),
+        "attacks": bf.attacks(),
+    }
     if kind in steps:
-        found = sorted(steps[kind]().items())
+        found = sorted(steps[kind].items())
         if kind == "attacks":
             return ("name", "source"), [(name, step.source) for name, step in found]
         heads = ("name", "needs", "source")
-        return heads, [(name, step.needs, step.source) for name, step in found]
+        # A mixture needs what its members need.
+        return heads, [
+            (name, getattr(step, "needs", "as its pool"), step.source) for name, step in found
+        ]
     if kind == "partitions":
         heads = ("name", "source", "what")
         return heads, [(n, p.source, _first_line(p)) for n, p in PARTITIONS.items()]

@@ -42,7 +42,8 @@ def _parameters(repeated: tuple[str, ...]) -> list[inspect.Parameter]:
     parameters = []
     for field in dataclasses.fields(Experiment):
         several = field.name in repeated
-        kind = list[hints[field.name]] if several else hints[field.name]  # type: ignore[misc]
+        hint: Any = hints[field.name]
+        kind: Any = list[hint] if several else hint
         flag = "--" + field.name.replace("_", "-")
         text = f"{field.metadata['help']}{'; repeat for several' if several else ''}"
         if field.default not in ("", None, False) and not several:

@@ -72,7 +72,7 @@ def _runs_of(chosen: Sequence[Experiment], folder: Path) -> list[Run]:
 
 
 def _table(runs: Sequence[Run]) -> Table:
-    table = Table("rule", "attack", box=None, pad_edge=False)
+    table = Table("rule", title=_title(runs), title_justify="left", box=None, pad_edge=False)
     for head in ("rounds", "final accuracy", "max accuracy", "seconds"):
         table.add_column(head, justify="right")
     for run in runs:
@@ -80,9 +80,18 @@ def _table(runs: Sequence[Run]) -> Table:
         accuracies = (summary.get("accuracy"), summary.get("max_accuracy"))
         table.add_row(
             str(run.config["rule"]),
-            str(run.config["attack"]),
             str(summary.get("rounds", "–")),
             *("–" if value is None else f"{value:.1%}" for value in accuracies),
             f"{summary.get('seconds', 0.0):.1f}",
         )
     return table
+
+
+def _title(runs: Sequence[Run]) -> str:
+    if not runs:
+        return "nothing was run"
+    config = runs[0].config
+    return ", ".join(
+        [f"attack {config['attack']}", f"n = {config['n']}", f"f = {config['f']}"]
+        + [str(config[key]) for key in ("dataset", "partition", "model")]
+    )

@@ -4,7 +4,7 @@
 
 >>> data = load_dataset("digits")
 >>> tuple(data.x_train.shape), tuple(data.x_test.shape), data.num_classes
-((1438, 1, 8, 8), (359, 1, 8, 8), 10)
+((1442, 1, 8, 8), (355, 1, 8, 8), 10)
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -35,5 +35,10 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> Dataset:
         """Return the data set with its tensors on ``device``."""
-        tensors = (self.x_train, self.y_train, self.x_test, self.y_test)
-        return Dataset(self.name, *(tensor.to(device) for tensor in tensors), self.num_classes)
+        return replace(
+            self,
+            x_train=self.x_train.to(device),
+            y_train=self.y_train.to(device),
+            x_test=self.x_test.to(device),
+            y_test=self.y_test.to(device),
+        )

@@ -15,7 +15,7 @@ def digits() -> Dataset:
 
     Pixels 0 … 16 are scaled to [0, 1].
     """
-    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # noqa: PLC0415
 
     pixels, labels = load_digits(return_X_y=True)
     x = torch.from_numpy((pixels / 16).astype(np.float32)).reshape(-1, 1, 8, 8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -74,9 +73,9 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> Any:
         ) from error
 
 
-def _torchvision() -> ModuleType:
+def _torchvision() -> Any:
     try:
-        from torchvision import datasets  # noqa: PLC0415
+        from torchvision import datasets  # type: ignore[import-untyped]  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:
         # A torchvision built for another torch fails with "operator torchvision::nms does not
         # exist", which tells the user nothing.

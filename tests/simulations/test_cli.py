@@ -47,7 +47,10 @@ def call(capsys, monkeypatch, tmp_path):
             ["--partition", "classes(per=3)"],
             "`classes` needs per × classes = 3 × 10 clients; found 10",
         ),
-        (["--client", "adam"], "`client` needs one of gradient, momentum, saga, local_sgd; found"),
+        (
+            ["--client", "adam"],
+            "`client` needs one of gradient, momentum, saga, local_sgd, rsa; found",
+        ),
         (["--n", "many"], "Invalid value for '--n': 'many' is not a valid integer."),
         (["--learning-rate", "-1"], "`learning_rate` needs a number > 0; found -1.0"),
         (["--ruel", "mean"], "No such option '--ruel'."),
@@ -140,7 +143,16 @@ def test_every_option_of_an_experiment_is_an_option_of_run():
 def test_list_names_everything_with_its_range(call):
     code, out, _ = call("list")
     assert code == 0
-    for word in ("trimmed_mean", "n ≥ 2f+1", "arc", "foe", "momentum", "covtype", "tanh_mlp"):
+    for word in (
+        "trimmed_mean",
+        "n ≥ 2f+1",
+        "arc",
+        "mixtailor",
+        "foe",
+        "momentum",
+        "covtype",
+        "tanh_mlp",
+    ):
         assert word in out
     code, out, _ = call("list", "partitions")
     assert "classes" in out

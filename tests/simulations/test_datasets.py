@@ -90,6 +90,24 @@ def test_an_npz_with_pickled_objects_is_refused(tmp_path):
         load_dataset("covtype", tmp_path)
 
 
+@pytest.mark.parametrize(("column", "value"), [(10, 4), (10, -1), (11, 40)])
+def test_a_covtype_value_out_of_range_is_refused(tmp_path, column, value):
+    x, y = np.zeros((7, 12), np.int16), np.arange(7)
+    x[3, column] = value
+    np.savez(tmp_path / "covtype-balanced.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
+    with pytest.raises(ExperimentError, match="needs areas 0 … 3, soil types 0 … 39 and labels"):
+        load_dataset("covtype", tmp_path)
+
+
+def test_covtype_columns_that_never_vary_stay_zero(tmp_path):
+    x, y = np.zeros((7, 12), np.int16), np.arange(7)
+    x[:, 0] = y
+    np.savez(tmp_path / "covtype-balanced.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    data = load_dataset("covtype", tmp_path)
+    assert data.x_train[:, 0].std(unbiased=False).item() == pytest.approx(1)
+    assert not data.x_train[:, 1:].any()
+
+
 @pytest.mark.parametrize("name", ["mnist10k", "covtype"])
 def test_a_missing_file_is_named(name, tmp_path):
     with pytest.raises(ExperimentError, match=r"`data-dir` needs .*(gz|npz); found no such file"):

@@ -48,13 +48,22 @@ def test_specs_are_brought_to_one_spelling():
             {"client": "local_sgd", "server_momentum": 0.9},
             "`server_momentum` needs a client that sends gradients; found local_sgd",
         ),
+        (
+            {"client": "rsa"},
+            "`rule` sign_votes and `client` rsa need each other; "
+            "found 'arc > nnm > trimmed_mean' and 'rsa'",
+        ),
+        ({"rule": "sign_votes"}, "`rule` sign_votes and `client` rsa need each other; found"),
         ({"clip": 0}, "`clip` needs a number > 0; found 0.0"),
         ({"l2": float("nan")}, "`l2` needs a number ≥ 0; found nan"),
         ({"learning_rate": float("inf")}, "`learning_rate` needs a number > 0; found inf"),
         ({"seed": -1}, "`seed` needs an integer from 0 to 2³¹−1; found -1"),
         ({"download": "yes"}, "`download` needs true or false; found 'yes'"),
         ({"dataset": "mnits"}, "`dataset` needs one of digits, mnist, "),
-        ({"client": "momentun"}, "`client` needs one of gradient, momentum, saga, local_sgd; "),
+        (
+            {"client": "momentun"},
+            "`client` needs one of gradient, momentum, saga, local_sgd, rsa; ",
+        ),
         ({"engine": "spark"}, "`engine` needs one of batched, inprocess, ray; found 'spark'"),
         ({"byzantine_data": "all"}, "`byzantine_data` needs one of none, own; found 'all'"),
         ({"device": "gpu7"}, "`device` needs a usable device; found 'gpu7': "),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+
 import pytest
 import torch
 
@@ -24,7 +27,9 @@ def run(experiment):
         {"client": "gradient", "clip": 1.0, "l2": 0.01},
         {"client": "saga"},
         {"client": "local_sgd", "local_steps": 2, "local_learning_rate": 0.5},
+        {"client": "rsa", "rule": "sign_votes", "lam": 0.1, "learning_rate": 0.1},
         {"attack": "none"},
+        {"rule": "mixtailor(pool=[median, krum])"},
         {"attack": "label_flip"},
         {"attack": "alie(tau=1.5)", "byzantine_data": "own"},
         {"rule": "mean", "server_momentum": 0.5, "decay": "1:0.1"},
@@ -39,6 +44,32 @@ def test_every_kind_of_experiment_runs(small, engine, options):
     assert all(torch.equal(rounds[-1].model[key], value) for key, value in model.items())
     assert any(not torch.equal(rounds[0].model[key], value) for key, value in model.items())
     assert [done.notes.get("rejected") for done in rounds] == [None, 0, 0, 0]
+
+
+def same_path(first, second):
+    """Assert the same model, to float tolerance, in every round."""
+    for a, b in zip(first, second, strict=True):
+        for key, value in a.model.items():
+            torch.testing.assert_close(b.model[key], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("client", ["momentum", "saga"])
+def test_the_batched_engine_follows_the_same_path(small, client):
+    same_path(
+        run(small(engine="inprocess", client=client))[0],
+        run(small(engine="batched", client=client))[0],
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_follows_the_same_path(small):
+    with warnings.catch_warnings():
+        # Ray leaves /dev/null open and does not wait for its own processes.
+        warnings.simplefilter("ignore", ResourceWarning)
+        rounds, _ = run(small(engine="ray", client="saga"))
+        gc.collect()
+    same_path(run(small(engine="inprocess", client="saga"))[0], rounds)
 
 
 def test_the_same_experiment_gives_the_same_model_and_another_seed_another(small):
