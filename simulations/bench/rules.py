@@ -41,17 +41,7 @@ def bench_rules(
         rows[n - f :] = -3 * rows[: n - f].mean(dim=0) + rows[n - f :] * 0.1
         for spec in _COMPARED:
             yield _against(spec, rows, f, repeats)
-        yield compare(
-            "rules",
-            _case(n, d, f),
-            {
-                "trimmed_mean": lambda rows=rows, f=f: bf.parse("trimmed_mean")(rows, f),
-                "nnm > trimmed_mean": lambda rows=rows, f=f: _untensored(
-                    bf.parse("nnm > trimmed_mean")(rows, f)
-                ),
-            },
-            repeats=repeats,
-        )
+        yield _mixing_cost(rows, f, repeats)
 
 
 def memory_of(n: int, d: int, f: int, spec: str = _PIPELINE) -> float | None:
@@ -59,6 +49,16 @@ def memory_of(n: int, d: int, f: int, spec: str = _PIPELINE) -> float | None:
     rows = torch.randn(n, d)
     rule = bf.parse(spec)
     return peak_memory(lambda: rule(rows, f))
+
+
+def _mixing_cost(rows: torch.Tensor, f: int, repeats: int) -> list[Row]:
+    """Compare the trimmed mean of mixed rows with that of the rows as they are."""
+    plain, mixed = bf.parse("trimmed_mean"), bf.parse("nnm > trimmed_mean")
+    subjects: dict[str, Callable[[], torch.Tensor | None]] = {
+        "trimmed_mean": lambda: plain(rows, f),
+        "nnm > trimmed_mean": lambda: _untensored(mixed(rows, f)),
+    }
+    return compare("rules", _case(*rows.shape, f), subjects, repeats=repeats)
 
 
 def _against(spec: str, rows: torch.Tensor, f: int, repeats: int) -> list[Row]:
