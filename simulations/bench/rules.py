@@ -11,12 +11,12 @@ import torch
 import byzflower as bf
 from byzflower.simulations.bench.measure import Row, compare, peak_memory
 
-__all__ = ["CASES", "bench_rules"]
+__all__ = ["CASES", "PIPELINE", "bench_rules", "memory_of"]
 
 CASES = ((15, 431_080, 5), (30, 1_310_922, 6), (100, 431_080, 20))
 """(n, d, f): the papers' models, and a wide round."""
 
-_PIPELINE = "arc > nnm > geometric_median"
+PIPELINE = "arc > nnm > geometric_median"
 _COMPARED = (
     "median",
     "trimmed_mean",
@@ -25,10 +25,10 @@ _COMPARED = (
     "geometric_median",
     "nnm > trimmed_mean",
     "nnm > median",
-    _PIPELINE,
+    PIPELINE,
 )
 # ByzFL stops the geometric median after three steps: agreement can only be approximate.
-_TOLERANCE = {"geometric_median": 0.05, _PIPELINE: 0.05}
+_TOLERANCE = {"geometric_median": 0.05, PIPELINE: 0.05}
 
 
 def bench_rules(
@@ -44,7 +44,7 @@ def bench_rules(
         yield _mixing_cost(rows, f, repeats)
 
 
-def memory_of(n: int, d: int, f: int, spec: str = _PIPELINE) -> float | None:
+def memory_of(n: int, d: int, f: int, *, spec: str = PIPELINE) -> float | None:
     """Return the memory in MB that an aggregation holds beyond its inputs."""
     rows = torch.randn(n, d)
     rule = bf.parse(spec)

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from byzflower.simulations.bench.measure import Row
+    from byzflower.simulations.results import ResultsFile
 
 __all__ = ["Suite", "command"]
 
@@ -46,6 +47,8 @@ def command(
             show(rows)
             for row in rows:
                 results.write("bench", suite.value, **dataclasses.asdict(row))
+        if suite is Suite.rules and device == "cpu":
+            _memory(results)
 
 
 def _suite(suite: Suite, repeats: int, device: str, ray: bool) -> Iterable[list[Row]]:
@@ -68,6 +71,16 @@ def _suite(suite: Suite, repeats: int, device: str, ray: bool) -> Iterable[list[
     for attack in ("foe(tau=10)", "foe(tau='adaptive')"):
         experiment = dataclasses.replace(training.ARC_MNIST(attack), device=device)
         yield from training.bench_end_to_end(experiment, repeats=repeats)
+
+
+def _memory(results: ResultsFile) -> None:
+    from byzflower.simulations.bench.rules import CASES, PIPELINE, memory_of
+
+    for n, d, f in CASES:
+        extra = memory_of(n, d, f)
+        if extra is not None:
+            typer.echo(f"memory beyond the inputs: {PIPELINE} at n={n} d={d:,}: {extra:.0f} MB")
+            results.write("bench", "memory", case=f"n={n} d={d}", subject=PIPELINE, extra_mb=extra)
 
 
 def show(rows: list[Row]) -> None:
