@@ -166,7 +166,7 @@ class Straight:
                     {name}.n = fcmp one {d} {a}, {b}
                     {name}.t = and {mask} {name}.e, {name}.n
                     {distance} = select {mask} {name}.t, {d} {name}.l, {d} {before}""",
-                    tuple({a, b, self.median, parts[low], parts[high], *([tied] if tied else [])}),
+                    (a, b, self.median, parts[low], parts[high], *([tied] if tied else [])),
                     {left: d, right: d, distance: d},
                 )
             )
