@@ -22,6 +22,7 @@ def command(
     and the (n, f) they need.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from byzflower.simulations.errors import unknown
@@ -35,7 +36,7 @@ def command(
         for head in heads:
             table.add_column(head, overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console.print(table)
         console.print()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -34,11 +35,15 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
             complete = False
     done = _runs_of(chosen, folder)
     plot_accuracy(done, folder / "accuracy.png")
-    Console().print(_table(done))
+    console = Console()
+    console.print(_title(done), soft_wrap=True, markup=False, highlight=False)
+    console.print(_table(done))
     for run in done:
         if reason := (run.summary or {}).get("skipped"):
-            screen.print(f"{run.config['rule']}: the last round left the model unchanged: {reason}")
-    screen.print(f"{'results' if complete else 'interrupted; what is done'} in {folder}")
+            told = f"{run.config['rule']}: the last round left the model unchanged: {reason}"
+            screen.print(told, markup=False, highlight=False)
+    what = "results" if complete else "interrupted; what is done"
+    screen.print(f"{what} in {folder}", soft_wrap=True, markup=False, highlight=False)
     return complete
 
 
@@ -56,7 +61,7 @@ class _Bar:
 
 def _progress(screen: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("accuracy {task.fields[accuracy]}"),
@@ -72,14 +77,14 @@ def _runs_of(chosen: Sequence[Experiment], folder: Path) -> list[Run]:
 
 
 def _table(runs: Sequence[Run]) -> Table:
-    table = Table("rule", title=_title(runs), title_justify="left", box=None, pad_edge=False)
+    table = Table("rule", box=None, pad_edge=False)
     for head in ("rounds", "final accuracy", "max accuracy", "seconds"):
         table.add_column(head, justify="right")
     for run in runs:
         summary = run.summary or {}
         accuracies = (summary.get("accuracy"), summary.get("max_accuracy"))
         table.add_row(
-            str(run.config["rule"]),
+            escape(str(run.config["rule"])),
             str(summary.get("rounds", "–")),
             *("–" if value is None else f"{value:.1%}" for value in accuracies),
             f"{summary.get('seconds', 0.0):.1f}",

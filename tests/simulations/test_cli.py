@@ -88,6 +88,12 @@ def test_rules_run_side_by_side(call, tmp_path):
     assert (tmp_path / "here" / "accuracy.png").is_file()
 
 
+def test_brackets_are_shown_as_they_are(call):
+    code, _, err = call("run", *QUICK, "--rule", "mean", "--out", "[bold]x")
+    assert code == 0
+    assert "results in [bold]x" in err
+
+
 def test_the_command_line_overrides_the_file(call, tmp_path):
     (tmp_path / "small.toml").write_text(
         'rule = ["median", "mean"]\nmodel = "softmax"\nn = 5\nf = 1\nrounds = 9\n'
@@ -125,6 +131,16 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(call, tmp_path, monkeypatch):
     assert "mean" in out
     assert "interrupted" in err
     assert (tmp_path / "x" / "accuracy.png").is_file()
+
+
+def test_a_missing_dependency_says_what_to_install(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "typer", None)
+    code, _, err = call("run")
+    assert code == 2
+    assert err == (
+        "byzflower: the command line needs pip install 'byzflower[simulation]'; "
+        "found no module 'typer'\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["--version"]])
