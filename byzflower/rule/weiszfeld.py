@@ -132,7 +132,8 @@ class _Point:
     @cached_property
     def distances(self) -> Array:
         """‖z − x_i‖."""
-        return np.linalg.norm(self.apart, axis=1)
+        distances: Array = np.linalg.norm(self.apart, axis=1)
+        return distances
 
     @cached_property
     def near(self) -> npt.NDArray[np.bool_]:
@@ -166,7 +167,7 @@ class _Point:
         counts = np.arange(majority, n + 1)
         # If m > n/2 points lie within ρ of z, the median lies within 2mρ/(2m − n) of it.
         radius = np.min(2 * counts / (2 * counts - n) * order[majority - 1 :])
-        excess = max(np.linalg.norm(self.gradient) - np.count_nonzero(self.near), 0.0)
+        excess = max(float(np.linalg.norm(self.gradient)) - np.count_nonzero(self.near), 0.0)
         return float((excess * radius + 2 * self.distances[self.near].sum()) / scale)
 
     @property

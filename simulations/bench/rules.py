@@ -58,7 +58,8 @@ def _mixing_cost(rows: torch.Tensor, f: int, repeats: int) -> list[Row]:
         "trimmed_mean": lambda: plain(rows, f),
         "nnm > trimmed_mean": lambda: _untensored(mixed(rows, f)),
     }
-    return compare("rules", _case(*rows.shape, f), subjects, repeats=repeats)
+    n, d = rows.shape
+    return compare("rules", _case(n, d, f), subjects, repeats=repeats)
 
 
 def _against(spec: str, rows: torch.Tensor, f: int, repeats: int) -> list[Row]:
