@@ -187,7 +187,7 @@ class Pipeline(Aggregator):
     ) -> Explanation:
         """Aggregate, and say how; see :meth:`Aggregator.explain`."""
         updates = Updates.of(x)
-        center = center if self.needs_center else None
+        center = _checked_center(center, updates) if self.needs_center else None
         gram = any(step.needs_gram for step in (*self.before, self.rule))
         geometry = Geometry.of(updates, center=center, gram=gram)
         decision = self.decide(geometry, remaining_faults(updates, geometry, f, self), rng)
@@ -212,6 +212,14 @@ class Pipeline(Aggregator):
         if geometry.is_mixed:
             plan = over_originals(plan, geometry.matrix)
         return Decision(plan, f, tuple(reports))
+
+
+def _checked_center(center: torch.Tensor | None, updates: Updates) -> torch.Tensor | None:
+    if center is None:
+        return None
+    if center.shape != (updates.d,):
+        raise ValueError(f"`center` needs shape ({updates.d},); found {tuple(center.shape)}")
+    return center.detach().to(updates.device)
 
 
 def entropy() -> torch.Generator:

@@ -23,8 +23,10 @@ __all__ = ["Resampling"]
 class Resampling(PreAggregator):
     """n rounds, each averaging s rows drawn uniformly from those drawn < s times so far.
 
-    Every row is drawn s times in all, so a faulty one spoils up to s of the n new rows; honest
-    rows come out closer to each other by the factor (n−1)/(sn−1) of their variance.
+    Every row is drawn s times in all, so a faulty one spoils up to s of the n new rows. Honest
+    rows come out closer to each other: the variance of the new rows is between d = (n−1)/(sn−1)
+    and 1/s of the old rows' and tends to 1/s with n. Lemma 5 states d, which holds exactly if all
+    sn copies are dealt out uniformly; Algorithm 1, followed here, draws uniformly among *rows*.
 
     >>> import torch
     >>> import byzflower as bf

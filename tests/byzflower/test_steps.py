@@ -1,0 +1,180 @@
+"""Pipelines: what reaches a rule, what is measured, and what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import byzflower as bf
+from byzflower import geometry
+
+
+def rows(n: int, d: int = 5, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("spec", "n", "f", "rule_n", "rule_f"),
+    [
+        ("arc > nnm > median", 9, 2, 9, 2),
+        ("bucketing(s=2) > median", 9, 2, 5, 2),
+        ("bucketing(s=4) > mean", 9, 2, 3, 2),
+        ("resampling(s=2) > median", 9, 2, 9, 4),
+        ("bucketing(s=3) > resampling(s=1) > median", 9, 1, 3, 1),
+    ],
+)
+def test_counts_flow_through_the_steps(spec: str, n: int, f: int, rule_n: int, rule_f: int) -> None:
+    found = bf.parse(spec).explain(rows(n), f=f)
+    assert (found.steps[-1].n, found.steps[-1].f) == (rule_n, rule_f)
+    assert found.n_byzantine == rule_f
+
+
+@pytest.mark.parametrize(
+    ("spec", "n", "f", "message"),
+    [
+        ("resampling(s=2) > geometric_median", 8, 2, "`resampling` needs n ≥ 2sf.1 rows; .*s = 2"),
+        ("resampling(s=2) > krum", 9, 2, "`krum` needs n ≥ 2f.3 rows; found n = 9, f = 4"),
+        ("bucketing(s=2) > median", 8, 2, "`median` needs n ≥ 2f.1 rows; found n = 4, f = 2"),
+        ("bucketing(s=2) > krum", 11, 2, "`krum` needs n ≥ 2f.3 rows; found n = 6, f = 2"),
+        ("multi_krum(m=5)", 9, 3, "`multi_krum` needs m ≤ n−f−2; found m = 5, n = 9, f = 3"),
+        (
+            "multi_krum_star(q=7)",
+            9,
+            3,
+            "`multi_krum_star` needs q ≤ n−f; found q = 7, n = 9, f = 3",
+        ),
+        ("multi_krum", 8, 3, "`multi_krum` needs n ≥ 2f.3 rows; found n = 8, f = 3"),
+    ],
+)
+def test_both_the_check_and_the_call_refuse_what_is_infeasible(
+    spec: str, n: int, f: int, message: str
+) -> None:
+    rule = bf.parse(spec)
+    with pytest.raises(bf.InfeasibleError, match=message):
+        rule.check(n, f)
+    with pytest.raises(bf.InfeasibleError, match=message):
+        rule(rows(n), f=f)
+    assert torch.isfinite(rule(rows(2 * n), f=f)).all()
+
+
+def test_resampling_tolerates_fewer_than_a_quarter() -> None:
+    rule = bf.parse("resampling(s=2) > geometric_median")
+    rule.check(9, 2)
+    with pytest.raises(bf.InfeasibleError):
+        rule.check(8, 2)
+
+
+def test_the_check_after_a_removal_names_it() -> None:
+    x = rows(9)
+    x[0] = torch.nan
+    with pytest.raises(bf.InfeasibleError, match=r"found n = 8, f = 3 \(1 of 9 rows removed: NaN"):
+        bf.parse("krum")(x, f=4)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "mean",
+        "median",
+        "trimmed_mean",
+        "meamed",
+        "bucketing(s=2) > median",
+        "resampling(s=2) > trimmed_mean",
+        "bucketing(s=2) > resampling(s=1) > mean",
+    ],
+)
+def test_no_distance_is_measured_for_what_needs_none(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("measured a Gram matrix")
+
+    monkeypatch.setattr(geometry, "_measure", refuse)
+    bf.parse(spec)(rows(9), f=1)
+
+
+def test_d_is_read_twice_for_a_rule_that_decides_in_n_dimensions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = []
+    for name in ("chunks", "combine"):
+        inner = getattr(bf.Updates, name)
+        monkeypatch.setattr(
+            bf.Updates,
+            name,
+            lambda *a, _name=name, _f=inner, **k: reads.append(_name) or _f(*a, **k),
+        )
+    for spec in ("arc > nnm > geometric_median", "mda", "smea", "caf", "arc > nnm > krum"):
+        reads.clear()
+        bf.parse(spec)(rows(9), f=1)
+        assert reads == ["chunks", "combine"]
+
+
+def test_centered_clipping_takes_the_previous_aggregate() -> None:
+    rule, x = bf.CenteredClipping(tau=1e6), rows(7)
+    assert rule.needs_center
+    assert bf.parse("arc > centered_clipping").needs_center
+    assert not bf.parse("arc > krum").needs_center
+    torch.testing.assert_close(rule(x, f=1, center=torch.full((5,), 9.0)), x.mean(dim=0))
+    center = torch.full((5,), 9.0, dtype=torch.float64)
+    near = bf.CenteredClipping(tau=1e-3)(x, f=1, center=center)
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near, center.float(), rtol=0, atol=1e-3)
+    assert torch.equal(bf.Krum()(x, f=1, center=torch.tensor(torch.nan)), bf.Krum()(x, f=1))
+
+
+@pytest.mark.parametrize(
+    ("center", "message"),
+    [
+        (torch.ones(4), r"`center` needs shape \(5,\); found \(4,\)"),
+        (torch.ones(1, 5), r"`center` needs shape \(5,\); found \(1, 5\)"),
+        (torch.full((5,), torch.inf), "`center` needs finite numbers; found NaN or Inf"),
+    ],
+)
+def test_a_center_that_does_not_fit_is_refused(center: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bf.CenteredClipping()(rows(7), f=1, center=center)
+
+
+def test_monna_counts_the_rows_as_they_came() -> None:
+    x = torch.tensor([[torch.nan], [1.0], [2.0], [3.0], [9.0]])
+    rule = bf.MoNNA(trusted=4)
+    assert rule(x, f=2).item() == pytest.approx(14 / 3)  # one fault is known, one is assumed
+    with pytest.raises(
+        bf.InfeasibleError, match=r"trusted row among the finite ones; .*trusted = 0"
+    ):
+        bf.MoNNA(trusted=0)(x, f=2)
+    with pytest.raises(
+        bf.InfeasibleError, match=r"trusted row among the finite ones; .*trusted = 5"
+    ):
+        bf.MoNNA(trusted=5)(x, f=2)
+
+
+def test_compose_wants_pre_aggregators_and_then_a_rule() -> None:
+    with pytest.raises(TypeError, match="a pipeline needs a rule as its last step; found ARC"):
+        bf.compose(bf.ARC())
+    with pytest.raises(TypeError, match="a pipeline needs a rule as its last step; found None"):
+        bf.compose()
+    with pytest.raises(TypeError, match=r"only the last step may be a rule; found Krum\(p=2.0\)"):
+        bf.compose(bf.Krum(), bf.Mean())
+
+
+def test_a_name_is_registered_once() -> None:
+    from byzflower.registry import register
+
+    class Other(bf.Krum):
+        pass
+
+    with pytest.raises(ValueError, match="the name 'krum' names two rules"):
+        register("rule")(Other)
+    assert bf.rules()["krum"] is bf.Krum
+
+
+def test_every_export_is_there() -> None:
+    assert sorted(bf.__all__) == dir(bf)
+    for name in bf.__all__:
+        assert getattr(bf, name) is not None
+    for cls in (*bf.rules().values(), *bf.preaggregators().values()):
+        assert getattr(bf, cls.__name__) is cls
+    with pytest.raises(AttributeError, match="no attribute 'krums'"):
+        _ = bf.krums  # type: ignore[attr-defined]
