@@ -24,9 +24,10 @@ class Resampling(PreAggregator):
     """n rounds, each averaging s rows drawn uniformly from those drawn < s times so far.
 
     Every row is drawn s times in all, so a faulty one spoils up to s of the n new rows. Honest
-    rows come out closer to each other: the variance of the new rows is between d = (n−1)/(sn−1)
-    and 1/s of the old rows' and tends to 1/s with n. Lemma 5 states d, which holds exactly if all
-    sn copies are dealt out uniformly; Algorithm 1, followed here, draws uniformly among *rows*.
+    rows come out closer to each other, by about 1/s of their variance. Lemma 5 states
+    d = (n−1)/(sn−1), which is exact if all sn copies are dealt out uniformly; Algorithm 1,
+    followed here, draws uniformly among *rows*, which gives a little more (0.50 against 0.45 for
+    n = 6, s = 2).
 
     >>> import torch
     >>> import byzflower as bf
