@@ -40,6 +40,7 @@ def ARC_MNIST(attack: str = "foe(tau=10)") -> Experiment:  # noqa: N802  (a name
         learning_rate=0.1,
         l2=1e-4,
         rounds=30,
+        threads=torch.get_num_threads(),
     )
 
 
@@ -204,11 +205,12 @@ def _limits(experiment: Experiment) -> dict[str, Run]:
         "one large batch": large_batch,
         "aggregation alone": aggregate,
     }
-    return {name: _timed(work) for name, work in limits.items()}
+    return {name: _timed(work, experiment.threads) for name, work in limits.items()}
 
 
-def _timed(work: Callable[[], None], calls: int = 10) -> Run:
+def _timed(work: Callable[[], None], threads: int, calls: int = 10) -> Run:
     def run() -> tuple[float, float | None]:
+        torch.set_num_threads(threads)
         work()
         taken = []
         for _ in range(calls):

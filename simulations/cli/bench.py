@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,11 +40,12 @@ def command(
     Subjects run in turn, and a ratio is the median over repetitions of the pairwise ratios; where
     results disagree no ratio is printed. Install ByzFL (the `bench` extra) to compare with it.
     """
+    from byzflower.simulations.bench import training  # Flower sets its level when imported
     from byzflower.simulations.results import ResultsFile
 
-    logging.getLogger("flwr").setLevel(logging.WARNING)
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     with ResultsFile(out) as results:
-        for rows in _suite(suite, repeats, device, ray):
+        for rows in _suite(suite, training, repeats, device, ray):
             show(rows)
             for row in rows:
                 results.write("bench", suite.value, **dataclasses.asdict(row))
@@ -51,8 +53,10 @@ def command(
             _memory(results)
 
 
-def _suite(suite: Suite, repeats: int, device: str, ray: bool) -> Iterable[list[Row]]:
-    from byzflower.simulations.bench import rules, training
+def _suite(
+    suite: Suite, training: ModuleType, repeats: int, device: str, ray: bool
+) -> Iterable[list[Row]]:
+    from byzflower.simulations.bench import rules
 
     if suite is Suite.rules:
         yield from rules.bench_rules(device=device, repeats=repeats)
