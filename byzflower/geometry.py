@@ -18,7 +18,7 @@ import torch
 from byzflower.lengths import Lengths
 from byzflower.updates import Updates
 
-__all__ = ["Array", "Geometry"]
+__all__ = ["Array", "Geometry", "finite_rows"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -83,7 +83,7 @@ class Geometry:
             An extra vector (d,) that steps may measure against (centered clipping's v_0).
         """
         if not gram and center is None:
-            return cls(updates, np.flatnonzero(_finite_rows(updates)), None)
+            return cls(updates, np.flatnonzero(finite_rows(updates)), None)
         unit = _unit(updates)
         gamma, finite = _measure(updates, center, unit)
         if not finite[updates.n :].all():
@@ -207,7 +207,8 @@ class Geometry:
             yield matrix @ chunk.index_select(0, kept).double()
 
 
-def _finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
+def finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
+    """Tell which rows hold only finite numbers, shape (n,); one read where all do."""
     finite = torch.ones(updates.n, dtype=torch.bool, device=updates.device)
     for _, chunk in updates.chunks():
         # A sum is finite if all its terms are (short of overflow): one read, no n × c mask.

@@ -12,8 +12,10 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
+from byzflower.geometry import finite_rows
 from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.buffers import Buffers, buffer_names
+from byzflower.updates import Updates
 
 __all__ = ["Forgery"]
 
@@ -58,7 +60,7 @@ class Forgery:
             self._parameters = [name for name in self._first if name not in names]
             self._base = None if received is None else _matching(received, self._first)
             rows = self._rows([model for _, model in honest])
-            finite = rows.isfinite().all(dim=1).tolist()
+            finite = finite_rows(Updates.of(rows)).tolist()
             honest = [pair for pair, good in zip(honest, finite, strict=True) if good]
             if honest and self._parameters:
                 self.updates = rows if all(finite) else rows[torch.tensor(finite)]

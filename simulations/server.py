@@ -73,4 +73,5 @@ def make_strategy(experiment: Experiment) -> Watched:
         experiment.payload,
         seed=experiment.seed,
         max_skipped_rounds=patience,
+        measure_distances=False,  # nobody reads the nodes' conduct after a simulation
     )
