@@ -25,6 +25,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 # Outside this range of mean squared entries a chunk is multiplied in float64: float32 products
 # would overflow, or underflow for rows that differ by 1e-7 of their size.
 _SAFE_MEAN_SQUARE = (1e-20, 1e30)
+_ROWS, _GAP = 8, 16  # pad the centred chunk to whole registers; 31 rows take twice as long as 32
 _RECENTRINGS = 3
 _FAR = 16.0  # squared distances about a centre 4 times too far keep all but a digit
 _HUGE = 1e140  # an entry this far above the median row's is no number that can be measured
@@ -210,14 +211,21 @@ class Geometry:
 def finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
     """Tell which rows hold only finite numbers, shape (n,); one read where all do."""
     finite = torch.ones(updates.n, dtype=torch.bool, device=updates.device)
-    for _, chunk in updates.chunks():
-        # A sum is finite if all its terms are (short of overflow): one read, no n × c mask.
-        finite &= torch.isfinite(chunk.sum(dim=1, dtype=_wide(chunk.dtype)))
+    for block in updates.blocks:
+        # A sum is finite if all its terms are (short of overflow). One operation for a whole
+        # block: many small ones wait for each other's threads on a busy machine.
+        wide = _wide(block[0].dtype)
+        if isinstance(block, torch.Tensor):
+            sums = block.sum(dim=1, dtype=wide)
+        else:
+            sums = torch.stack([row.sum(dtype=wide) for row in block])
+        finite &= torch.isfinite(sums)
     if not bool(finite.all()):
         finite[:] = True
         for _, chunk in updates.chunks():
             finite &= torch.isfinite(chunk).all(dim=1)
-    return finite.cpu().numpy()
+    flags: npt.NDArray[np.bool_] = finite.cpu().numpy()
+    return flags
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -231,57 +239,76 @@ def _measure(
     n, device, extra = updates.n, updates.device, int(center is not None)
     gamma = torch.zeros((n + 1 + extra,) * 2, dtype=torch.float64, device=device)
     finite = torch.ones(n + extra, dtype=torch.bool, device=device)
-    always_exact = (
-        updates.dtype == torch.float64 or torch.get_float32_matmul_precision() != "highest"
-    )
-    low, high = _SAFE_MEAN_SQUARE
-    middle = None
+    narrow = updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
+    middle, workspaces = -1, dict[torch.dtype, _Workspace]()
     for columns, chunk in updates.chunks():
         rows = chunk if chunk.dtype == torch.float64 else chunk.float()
         if center is not None:
             rows = torch.cat([rows, center[columns].to(rows)[None]])
-        squares = torch.linalg.vector_norm(rows, dim=1).square()
-        largest = float(squares.max()) / rows.shape[1]
-        # Rare in float32: zero, tiny, huge or non-finite entries.
-        exact = always_exact or not low < largest < high
-        good = None
-        if exact:
+        product = None
+        if narrow:
+            space = workspaces.setdefault(rows.dtype, _Workspace(n))
+            product, middle = space.centred_product(rows, middle)
+            product = product if _is_safe(product, rows.shape[1]) else None
+        if product is None:
             rows = rows.double() / unit
             good = (rows.abs() <= _HUGE).all(dim=1)  # false for NaN as well
             finite &= good
             rows = torch.where(good[:, None], rows, 0.0)
-            squares = torch.linalg.vector_norm(rows, dim=1).square()
-            squares = torch.where(good, squares, torch.inf)
-        if middle is None:
-            middle = int(squares[:n].argsort()[(n - 1) // 2])
-        product, middle = _centred_product(rows, middle, n, good)
+            space = workspaces.setdefault(rows.dtype, _Workspace(n))
+            product, middle = space.centred_product(rows, middle, good[:n])
         gamma += product
     return gamma.cpu().numpy(), finite.cpu().numpy()
 
 
-def _centred_product(
-    rows: torch.Tensor, middle: int, n: int, good: torch.Tensor | None
-) -> tuple[torch.Tensor, int]:
-    """Gram matrix of (r, rows − r) for r = rows[middle], or for a row much nearer to a majority.
+def _is_safe(product: torch.Tensor, columns: int) -> bool:
+    """Whether float32 held the products: neither centre too small nor any row too large."""
+    squares = product.diagonal() / columns
+    low, high = _SAFE_MEAN_SQUARE
+    return bool((squares[0] > low) & (squares < high).all())  # false for NaN as well
 
-    Products about a distant r, such as a faulty row's, would lose the digits of the distances
-    between the others. The row that was good here is the next chunk's first choice.
-    """
-    buffer = rows.new_empty((len(rows) + 1, rows.shape[1]))
-    for _ in range(_RECENTRINGS):
-        buffer[0] = rows[middle]
-        torch.sub(rows, buffer[0], out=buffer[1:])
-        product = buffer @ buffer.T
-        lengths = product.diagonal()[1 : n + 1]
-        apart = lengths[:, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1]
-        if good is not None:
-            apart = apart.masked_fill(~good[:n], torch.inf).masked_fill(~good[:n, None], torch.inf)
-        radius = apart.kthvalue(n // 2 + 1, dim=1).values
-        best, radii = int(radius.argmin()), radius.tolist()
-        if not radii[middle] > _FAR * max(radii[best], 0.0):
-            break
-        middle = best
-    return product.double(), middle
+
+class _Workspace:
+    """Memory in which chunks are centred, in the shape that matrix products are fastest in."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._memory: torch.Tensor | None = None
+
+    def _buffer(self, rows: torch.Tensor) -> torch.Tensor:
+        height, width = -(-(len(rows) + 1) // _ROWS) * _ROWS, rows.shape[1]
+        if self._memory is None or self._memory.shape[1] < width + _GAP:
+            # A row length that is no power of two keeps rows out of each other's cache lines.
+            self._memory = rows.new_zeros((height, width + _GAP))
+        return self._memory[:, :width]
+
+    def centred_product(
+        self, rows: torch.Tensor, middle: int, good: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, int]:
+        """Gram matrix of (r, rows − r) for r = rows[middle], or a row much nearer to a majority.
+
+        Products about a distant r, such as a faulty row's, would lose the digits of the distances
+        between the others. The row that was good here is the next chunk's first choice.
+        """
+        n, count, buffer = self.n, len(rows) + 1, self._buffer(rows)
+        if middle < 0:
+            squares = torch.linalg.vector_norm(rows[:n], dim=1)
+            squares = squares if good is None else torch.where(good, squares, torch.inf)
+            middle = int(squares.argsort()[(n - 1) // 2])
+        for _ in range(_RECENTRINGS):
+            buffer[0] = rows[middle]
+            torch.sub(rows, rows[middle], out=buffer[1:count])
+            product = (buffer @ buffer.T)[:count, :count].double()
+            lengths = product.diagonal()[1 : n + 1]
+            apart = lengths[:, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1]
+            if good is not None:
+                apart = torch.where(good & good[:, None], apart, torch.inf)
+            radii = apart.kthvalue(n // 2 + 1, dim=1).values.tolist()
+            best = min(range(n), key=radii.__getitem__)
+            if not radii[middle] > _FAR * max(radii[best], 0.0):
+                break
+            middle = best
+        return product, middle
 
 
 def _unit(updates: Updates) -> float:

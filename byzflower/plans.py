@@ -89,7 +89,7 @@ def carry_out(
         weights = np.zeros(updates.n)
         weights[geometry.kept] = plan.weights
         extra = None if center is None or plan.center == 0 else center * plan.center
-        return updates.combine(weights, extra), None
+        return updates.combine(weights, extra, finite=len(geometry.kept) == updates.n), None
     rows, mixing = geometry.kept, plan.selection
     if mixing is not None and _only_selects(mixing):
         rows, mixing = rows[mixing.argmax(axis=1)], None

@@ -129,11 +129,16 @@ class Updates:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
     def combine(
-        self, weights: npt.NDArray[np.float64], extra: torch.Tensor | None = None
+        self,
+        weights: npt.NDArray[np.float64],
+        extra: torch.Tensor | None = None,
+        *,
+        finite: bool = False,
     ) -> torch.Tensor:
         """Return Σ w_i x_i (+ ``extra``), shape (d,), in the updates' dtype and device.
 
-        Rows of weight zero are not read, so a removed NaN row cannot reach the result.
+        Unless all rows are ``finite``, those of weight zero are not read, so that a removed row
+        of NaN cannot reach the result.
         """
         out = torch.empty(self.d, dtype=self.dtype, device=self.device)
         used = np.flatnonzero(weights)
@@ -142,6 +147,8 @@ class Updates:
         work = torch.promote_types(self.dtype, torch.float32)
         if np.abs(weights[used]).min() < _TINY:
             work = torch.float64
+        if finite and 2 * len(used) >= self.n:  # reading on beats picking rows
+            used = np.arange(self.n)
         factors = torch.as_tensor(weights[used], dtype=work, device=self.device)
         single = len(used) == 1 and weights[used[0]] == 1.0
         picked = torch.as_tensor(used, device=self.device)

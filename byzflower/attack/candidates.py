@@ -129,7 +129,8 @@ class Candidates:
         """
         vectors, h, first = list(self.seen.honest), self.seen.h, len(self.fixed)
         if self.line.direction is not None:
-            vectors.append(self.seen.mean + self.line.direction)
+            wide = self.seen.honest.to(self.seen.mean.dtype)
+            vectors = [*wide, self.seen.mean + self.line.direction]
         rows = np.zeros((len(self), self.n, len(vectors)))
         rows[:, :first, :h] = self.fixed
         rows[:, first:, :h] = ((self.line.along_mean - self.line.along) / h)[:, None, None]

@@ -234,7 +234,8 @@ done:
         return self._mul(total, inverse)
 
     def _prepare_window(self, s: list[str]) -> list[str]:
-        reach = self._sub(s[-1], s[0])
+        span = self._sub(s[-1], s[0])
+        reach = self._add(span, span)
         keep = self.reduction.count
         return [
             self._sub(s[0], reach),

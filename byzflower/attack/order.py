@@ -108,7 +108,7 @@ def _trimmed(s: list[torch.Tensor], v: torch.Tensor, copies: int, trim: int) -> 
 def _around_median(s: list[torch.Tensor], v: torch.Tensor, copies: int, keep: int) -> torch.Tensor:
     """Move a window of ``keep`` values up while that brings its far end nearer the median."""
     p, m = len(s), len(s) + copies
-    reach = s[-1] - s[0]
+    reach = 2 * (s[-1] - s[0])
     v = v.clamp(s[0] - reach, s[-1] + reach)  # farther from the median than all others: no matter
 
     def at(i: int) -> torch.Tensor:

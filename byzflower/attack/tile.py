@@ -55,7 +55,7 @@ class Pattern:
         p, copies, count = len(self.rows), self.copies, self.reduction.count
         if self.reduction.kind == "trimmed_mean":
             return copies <= count
-        tied = len(set(self.rows)) < p or ((p + copies) % 2 == 0 and copies >= count)
+        tied = len(set(self.rows)) < p or ((p + copies) % 2 == 0 and max(copies, 1) >= count)
         return count <= p and copies <= (p + copies - 1) // 2 and not tied
 
 

@@ -1,0 +1,92 @@
+"""Tailored and min–max searches against calling every rule on every candidate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import byzflower as bf
+from byzflower.attack import MinMax, Tailored
+
+GRID = (0.01, 0.1, 0.5, 1.0, 3.0, 10.0, 40.0)
+
+
+def first_least(values: list[float]) -> int:
+    return next(i for i, v in enumerate(values) if v <= min(values) + 1e-9 * abs(min(values)))
+
+
+class TestTailored:
+    @pytest.mark.parametrize(
+        "spec",
+        ["mean", "krum", "median", "geometric_median", "nnm > trimmed_mean", "centered_clipping"],
+    )
+    def test_search_finds_the_most_reversed_aggregate(self, spec, honest, brute) -> None:
+        rows, rule = honest(9, dtype=torch.float64), bf.parse(spec)
+        mean = rows.mean(dim=0)
+        candidates = torch.stack([-eps * mean for eps in GRID])
+        inner = brute(rows, candidates, 2, rule)[:, 1]
+        found = Tailored(eps="search", grid=GRID)(rows, 2, rule=rule)
+        torch.testing.assert_close(found[0], candidates[first_least(list(inner))])
+
+    def test_largest_coefficient_against_the_mean_and_a_small_one_against_krum(self) -> None:
+        rng = torch.Generator().manual_seed(0)
+        rows = 1.0 + 0.9 * torch.randn(10, 400, generator=rng)
+        search = Tailored(eps="search")
+        against = {
+            name: -float((search(rows, 2, rule=bf.parse(name)) / rows.mean(dim=0))[0, 0])
+            for name in ("mean", "krum", "median")
+        }
+        assert against["mean"] == pytest.approx(100)
+        assert against["krum"] < against["median"]  # what is far is ranked, but not selected
+
+    @pytest.mark.parametrize("spec", ["krum", "median", "geometric_median"])
+    def test_unknown_updates_are_replaced_by_the_mean_of_the_known(
+        self, spec, honest, brute
+    ) -> None:
+        rows, rule = honest(9, dtype=torch.float64), bf.parse(spec)
+        mean = rows[:4].mean(dim=0)
+        believed = torch.cat([rows[:4], mean.expand(5, -1)])
+        candidates = torch.stack([-eps * mean for eps in GRID])
+        inner = brute(believed, candidates, 2, rule, seen=rows[:4])[:, 1]
+        attack = Tailored(eps="search", grid=GRID, known=4)
+        found = attack(rows, 2, rule=rule)
+        torch.testing.assert_close(found[0], candidates[first_least(list(inner))])
+        other = torch.cat([rows[:4], 100 * rows[4:]])
+        assert torch.equal(attack(other, 2, rule=rule), found)
+
+    def test_knowing_more_than_there_are_is_knowing_all(self, honest) -> None:
+        rows = honest(5)
+        assert torch.equal(Tailored(eps=1.0, known=99)(rows, 1), Tailored(eps=1.0)(rows, 1))
+
+
+class TestMinMax:
+    POOL = ("krum", "median", "nnm > trimmed_mean", "geometric_median")
+
+    def test_minimises_the_worst_member(self, honest, brute) -> None:
+        rows, grid = honest(9, dtype=torch.float64), (0.0, *GRID)
+        candidates = torch.stack([-lam * rows.mean(dim=0) for lam in grid])
+        inner = [brute(rows, candidates, 2, bf.parse(m))[:, 1] for m in self.POOL]
+        worst = [max(values) for values in zip(*inner, strict=True)]
+        found = MinMax(pool=self.POOL, grid=grid)(rows, 2)
+        torch.testing.assert_close(found[0], candidates[first_least(worst)])
+
+    def test_servers_own_pool_is_the_default(self, honest) -> None:
+        rows = honest(9)
+        found = MinMax(grid=GRID)(rows, 2, rule=bf.MixTailor(pool=self.POOL))
+        assert torch.equal(found, MinMax(pool=self.POOL, grid=GRID)(rows, 2))
+        assert torch.equal(
+            MinMax(grid=GRID)(rows, 2, rule=bf.parse("median")),
+            MinMax(pool="median", grid=GRID)(rows, 2),
+        )
+
+    def test_pool_of_mixtailor_by_name(self, honest) -> None:
+        rows, grid = honest(7, 20), (0.1, 10.0)
+        named = MinMax(pool="mixtailor", grid=grid)(rows, 1)
+        assert torch.equal(named, MinMax(grid=grid)(rows, 1, rule=bf.MixTailor()))
+
+    def test_members_out_of_range_stay_out(self, honest) -> None:
+        rows = honest(6)
+        found = MinMax(pool=("bulyan", "median"), grid=GRID)(rows, 2)  # n = 8 < 4f + 3
+        assert torch.equal(found, MinMax(pool=("median",), grid=GRID)(rows, 2))
+        with pytest.raises(bf.InfeasibleError, match="no member of the pool is defined for n = 8"):
+            MinMax(pool=("bulyan",))(rows, 2)
