@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from byzflower.kernels import Reduction, reduce
 from byzflower.lengths import Lengths
 from byzflower.updates import Updates
 
@@ -192,10 +193,11 @@ class Geometry:
         The median is coordinate-wise and not determined by distances: each call reads d once.
         """
         lengths = Lengths(len(combinations), p, self._updates.device)
-        low, high = (len(combinations) - 1) // 2, len(combinations) // 2
+        middle = Reduction.median(len(combinations))
         for rows in self._combined(combinations):
-            ordered = rows.sort(dim=0).values
-            lengths.add(rows - (ordered[low] / 2 + ordered[high] / 2))
+            median = torch.empty_like(rows[0])
+            reduce([rows], middle, out=median)
+            lengths.add(rows - median)
         return lengths.value(self.unit)
 
     def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
@@ -241,7 +243,8 @@ def _measure(
     finite = torch.ones(n + extra, dtype=torch.bool, device=device)
     narrow = updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
     middle, workspaces = -1, dict[torch.dtype, _Workspace]()
-    for columns, chunk in updates.chunks():
+    width = min(1 << 15, max(1 << 12, (1 << 22) // (n + 1))) if device.type == "cpu" else None
+    for columns, chunk in updates.chunks(width):
         rows = chunk if chunk.dtype == torch.float64 else chunk.float()
         if center is not None:
             rows = torch.cat([rows, center[columns].to(rows)[None]])

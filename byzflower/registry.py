@@ -37,7 +37,7 @@ def register(kind: str) -> Callable[[_C], _C]:
 
 def _registered(kind: str) -> dict[str, type[Any]]:
     import_module(_PACKAGES[kind])  # the package imports its modules, which register
-    return dict(_REGISTRIES[kind])
+    return dict(sorted(_REGISTRIES[kind].items()))
 
 
 def rules() -> dict[str, type[Any]]:

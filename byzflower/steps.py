@@ -73,6 +73,7 @@ class Step(ABC):
 
     def check(self, n: int, f: int) -> None:
         """Raise :class:`InfeasibleError` unless the step is defined for (n, f)."""
+        n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
         if not self.feasible(n, f):
             raise InfeasibleError(f"`{self.name}` needs {self.needs} rows; found n = {n}, f = {f}")
 

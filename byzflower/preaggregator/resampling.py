@@ -13,7 +13,7 @@ from byzflower.geometry import Geometry
 from byzflower.plans import Mixing
 from byzflower.registry import register
 from byzflower.steps import PreAggregator
-from byzflower.validation import integer_at_least
+from byzflower.validation import integer_at_least, non_negative_int
 
 __all__ = ["Resampling"]
 
@@ -56,6 +56,7 @@ class Resampling(PreAggregator):
 
     def check(self, n: int, f: int) -> None:
         """Refuse (n, f) with s named as well."""
+        n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
         if not self.feasible(n, f):
             raise InfeasibleError(
                 f"`{self.name}` needs {self.needs} rows; found n = {n}, f = {f}, s = {self.s}"

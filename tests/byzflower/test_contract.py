@@ -247,6 +247,8 @@ def test_refuses_an_f_that_is_no_count(spec: str) -> None:
     for bad in (-1, True, 1.0, "1", None):
         with pytest.raises(ValueError, match=f"`f` needs an integer ≥ 0; found {bad!r}"):
             bf.parse(spec)(rows(), f=bad)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"`f` needs an integer ≥ 0; found {bad!r}"):
+            bf.parse(spec).check(N, bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("spec", [*RULES, "mixtailor", "arc > nnm > median"])
