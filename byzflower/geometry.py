@@ -9,27 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from byzflower.gram import Array, measure
 from byzflower.kernels import Reduction, reduce
 from byzflower.lengths import Lengths
 from byzflower.updates import Updates
 
 __all__ = ["Array", "Geometry", "finite_rows"]
-
-Array: TypeAlias = npt.NDArray[np.float64]
-
-# Outside this range of mean squared entries a chunk is multiplied in float64: float32 products
-# would overflow, or underflow for rows that differ by 1e-7 of their size.
-_SAFE_MEAN_SQUARE = (1e-20, 1e30)
-_ROWS, _GAP = 8, 16  # pad the centred chunk to whole registers; 31 rows take twice as long as 32
-_RECENTRINGS = 3
-_FAR = 16.0  # squared distances about a centre 4 times too far keep all but a digit
-_HUGE = 1e140  # an entry this far above the median row's is no number that can be measured
 
 
 class Geometry:
@@ -86,14 +76,14 @@ class Geometry:
         """
         if not gram and center is None:
             return cls(updates, np.flatnonzero(finite_rows(updates)), None)
-        unit = _unit(updates)
-        gamma, finite = _measure(updates, center, unit)
-        if not finite[updates.n :].all():
+        measured = measure(updates, center)
+        if not measured.finite[updates.n :].all():
             raise ValueError("`center` needs finite numbers; found NaN or Inf")
-        kept = np.flatnonzero(finite[: updates.n])
+        kept = np.flatnonzero(measured.finite[: updates.n])
         generators = np.concatenate([[0], kept + 1, [updates.n + 1] if center is not None else []])
         index = generators.astype(np.intp)
-        return cls(updates, kept, gamma[np.ix_(index, index)], None, center is not None, unit)
+        gamma = measured.gamma[np.ix_(index, index)]
+        return cls(updates, kept, gamma, None, center is not None, measured.unit)
 
     @property
     def matrix(self) -> Array:
@@ -232,94 +222,3 @@ def finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _measure(
-    updates: Updates, center: torch.Tensor | None, unit: float
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Gram matrix of (r, x_1 − r, …, x_n − r[, v_0 − r]) and which rows are finite."""
-    n, device, extra = updates.n, updates.device, int(center is not None)
-    gamma = torch.zeros((n + 1 + extra,) * 2, dtype=torch.float64, device=device)
-    finite = torch.ones(n + extra, dtype=torch.bool, device=device)
-    narrow = updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
-    middle, workspaces = -1, dict[torch.dtype, _Workspace]()
-    width = min(1 << 15, max(1 << 12, (1 << 22) // (n + 1))) if device.type == "cpu" else None
-    for columns, chunk in updates.chunks(width):
-        rows = chunk if chunk.dtype == torch.float64 else chunk.float()
-        if center is not None:
-            rows = torch.cat([rows, center[columns].to(rows)[None]])
-        product = None
-        if narrow:
-            space = workspaces.setdefault(rows.dtype, _Workspace(n))
-            product, middle = space.centred_product(rows, middle)
-            product = product if _is_safe(product, rows.shape[1]) else None
-        if product is None:
-            rows = rows.double() / unit
-            good = (rows.abs() <= _HUGE).all(dim=1)  # false for NaN as well
-            finite &= good
-            rows = torch.where(good[:, None], rows, 0.0)
-            space = workspaces.setdefault(rows.dtype, _Workspace(n))
-            product, middle = space.centred_product(rows, middle, good[:n])
-        gamma += product
-    return gamma.cpu().numpy(), finite.cpu().numpy()
-
-
-def _is_safe(product: torch.Tensor, columns: int) -> bool:
-    """Whether float32 held the products: neither centre too small nor any row too large."""
-    squares = product.diagonal() / columns
-    low, high = _SAFE_MEAN_SQUARE
-    return bool((squares[0] > low) & (squares < high).all())  # false for NaN as well
-
-
-class _Workspace:
-    """Memory in which chunks are centred, in the shape that matrix products are fastest in."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._memory: torch.Tensor | None = None
-
-    def _buffer(self, rows: torch.Tensor) -> torch.Tensor:
-        height, width = -(-(len(rows) + 1) // _ROWS) * _ROWS, rows.shape[1]
-        if self._memory is None or self._memory.shape[1] < width + _GAP:
-            # A row length that is no power of two keeps rows out of each other's cache lines.
-            self._memory = rows.new_zeros((height, width + _GAP))
-        return self._memory[:, :width]
-
-    def centred_product(
-        self, rows: torch.Tensor, middle: int, good: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, int]:
-        """Gram matrix of (r, rows − r) for r = rows[middle], or a row much nearer to a majority.
-
-        Products about a distant r, such as a faulty row's, would lose the digits of the distances
-        between the others. The row that was good here is the next chunk's first choice.
-        """
-        n, count, buffer = self.n, len(rows) + 1, self._buffer(rows)
-        if middle < 0:
-            squares = torch.linalg.vector_norm(rows[:n], dim=1)
-            squares = squares if good is None else torch.where(good, squares, torch.inf)
-            middle = int(squares.argsort()[(n - 1) // 2])
-        for _ in range(_RECENTRINGS):
-            buffer[0] = rows[middle]
-            torch.sub(rows, rows[middle], out=buffer[1:count])
-            product = (buffer @ buffer.T)[:count, :count].double()
-            lengths = product.diagonal()[1 : n + 1]
-            apart = lengths[:, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1]
-            if good is not None:
-                apart = torch.where(good & good[:, None], apart, torch.inf)
-            radii = apart.kthvalue(n // 2 + 1, dim=1).values.tolist()
-            best = min(range(n), key=radii.__getitem__)
-            if not radii[middle] > _FAR * max(radii[best], 0.0):
-                break
-            middle = best
-        return product, middle
-
-
-def _unit(updates: Updates) -> float:
-    """Choose a power of two near the median row's largest entry if float64 squares need one."""
-    if updates.dtype != torch.float64:
-        return 1.0
-    largest = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)
-    for _, chunk in updates.chunks():
-        largest = torch.maximum(largest, chunk.abs().amax(dim=1).nan_to_num(nan=0.0, posinf=0.0))
-    middle = float(largest.median())
-    return 1.0 if middle == 0 or 1e-60 < middle < 1e60 else 2.0 ** round(np.log2(middle))

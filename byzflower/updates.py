@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["Block", "Updates", "stacked_view"]
+__all__ = ["Block", "Piece", "Updates", "packed", "stacked_view"]
 
 Block: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...]"
 """One model array of all clients: a stacked (n, c) tensor, or n separate tensors of shape (c,)."""
+
+
+class Piece(NamedTuple):
+    """The columns low ≤ c < high of a block; ``offset`` is the first one's place among all d."""
+
+    block: Block
+    offset: int
+    low: int
+    high: int
+
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return self.high - self.low
+
+    @property
+    def rows(self) -> Block:
+        """The piece as a block of its own: views."""
+        if isinstance(self.block, torch.Tensor):
+            return self.block[:, self.low : self.high]
+        return tuple(row[self.low : self.high] for row in self.block)
+
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TINY = 1e-30  # a clipped row of size 1e38 has a smaller weight than float32 can hold
@@ -104,29 +126,33 @@ class Updates:
                 views.append(rows if stacked is None else stacked)
         return cls(views)
 
-    def chunks(self, columns: int | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Read the n × d matrix left to right in column ranges that fit the cache.
+    def ranges(self, columns: int | None = None) -> Iterator[list[Piece]]:
+        """Cut the n × d matrix, left to right, into column ranges that fit the cache.
 
-        Small blocks are packed together, so a model of many small arrays still yields few chunks.
-        The (n, c) tensors may be views of the caller's memory: read, never write.
+        Small blocks share a range, so a model of many small arrays still yields few.
         """
         limit = columns or _COLUMNS.get(self.device.type, 1 << 14)
-        start, width, pending = 0, 0, list[torch.Tensor]()
-        for block in self.blocks:
+        width, pending = 0, list[Piece]()
+        for block, offset in zip(self.blocks, self.offsets, strict=False):
             size = block[0].numel()
             for low in range(0, size, limit):
-                high = min(size, low + limit)
-                if width and width + high - low > limit:
-                    yield slice(start, start + width), self._packed(pending)
-                    start, width, pending = start + width, 0, []
-                pending.append(_columns(block, low, high))
-                width += high - low
+                piece = Piece(block, offset + low, low, min(size, low + limit))
+                if width and width + piece.width > limit:
+                    yield pending
+                    width, pending = 0, []
+                pending.append(piece)
+                width += piece.width
         if width:
-            yield slice(start, start + width), self._packed(pending)
+            yield pending
 
-    @staticmethod
-    def _packed(pieces: list[torch.Tensor]) -> torch.Tensor:
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+    def chunks(self, columns: int | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Read the matrix range by range: which columns, and the (n, c) tensor.
+
+        The tensors may be views of the caller's memory: read, never write.
+        """
+        for pieces in self.ranges(columns):
+            start, last = pieces[0].offset, pieces[-1]
+            yield slice(start, last.offset + last.width), packed(pieces)
 
     def combine(
         self,
@@ -176,10 +202,13 @@ def _converted(block: Block, dtype: torch.dtype) -> Block:
     return block if block[0].dtype == dtype else tuple(row.to(dtype) for row in block)
 
 
-def _columns(block: Block, low: int, high: int) -> torch.Tensor:
-    if isinstance(block, torch.Tensor):
-        return block[:, low:high]
-    return torch.stack([row[low:high] for row in block])
+def packed(pieces: Sequence[Piece]) -> torch.Tensor:
+    """Return the pieces side by side as one (n, c) tensor, a view where there is one to take."""
+    stacks = [
+        piece.rows if isinstance(piece.rows, torch.Tensor) else torch.stack(piece.rows)
+        for piece in pieces
+    ]
+    return stacks[0] if len(stacks) == 1 else torch.cat(stacks, dim=1)
 
 
 def stacked_view(rows: Sequence[torch.Tensor]) -> torch.Tensor | None:

@@ -14,7 +14,7 @@ import torch
 
 from byzflower.attack.order import comparators
 from byzflower.kernels import Reduction
-from byzflower.kernels.cpu.compiler import available
+from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
 
 __all__ = ["WIDTH", "Fused", "fused"]
 
@@ -40,20 +40,8 @@ class Fused:
     """
 
     def __init__(self, reduction: Reduction, p: int, copies: int, dtype: torch.dtype) -> None:
-        from llvmlite import binding  # type: ignore[import-untyped]  # noqa: PLC0415  (optional)
-
-        machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=binding.get_host_cpu_name(),
-            features=binding.get_host_cpu_features().flatten(),
-            opt=2,
-        )
         text = _Code(_KINDS[dtype], reduction, p, copies).text()
-        # The engine owns the code: it lives as long as this object.
-        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(text), machine)
-        self._engine.finalize_object()
-        pointer, index = ctypes.c_void_p, ctypes.c_int64
-        signature = ctypes.CFUNCTYPE(None, pointer, pointer, index, index, index, pointer)
-        self._run = signature(self._engine.get_function_address("effects"))
+        self._run = Function(text, "effects", POINTER, POINTER, *[INDEX] * 3, POINTER)
 
     def __call__(
         self,

@@ -89,7 +89,7 @@ def test_no_distance_is_measured_for_what_needs_none(
     def refuse(*_: object) -> None:
         pytest.fail("measured a Gram matrix")
 
-    monkeypatch.setattr(geometry, "_measure", refuse)
+    monkeypatch.setattr(geometry, "measure", refuse)
     bf.parse(spec)(rows(9), f=1)
 
 
@@ -97,17 +97,19 @@ def test_d_is_read_twice_for_a_rule_that_decides_in_n_dimensions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reads = []
-    for name in ("chunks", "combine"):
-        inner = getattr(bf.Updates, name)
+
+    def spy(where: object, name: str) -> None:
+        inner = getattr(where, name)
         monkeypatch.setattr(
-            bf.Updates,
-            name,
-            lambda *a, _name=name, _f=inner, **k: reads.append(_name) or _f(*a, **k),
+            where, name, lambda *args, **options: reads.append(name) or inner(*args, **options)
         )
+
+    spy(geometry, "measure")
+    spy(bf.Updates, "combine")
     for spec in ("arc > nnm > geometric_median", "mda", "smea", "caf", "arc > nnm > krum"):
         reads.clear()
         bf.parse(spec)(rows(9), f=1)
-        assert reads == ["chunks", "combine"]
+        assert reads == ["measure", "combine"]
 
 
 def test_centered_clipping_takes_the_previous_aggregate() -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from byzflower.kernels import reference
-from byzflower.kernels.cpu.compiler import Kernel, available, compiled
+from byzflower.kernels.cpu.addresses import Addresses, addresses, stacked
+from byzflower.kernels.cpu.compiler import available
 from byzflower.kernels.cpu.element import TILE
+from byzflower.kernels.cpu.kernel import Kernel, compiled
 from byzflower.kernels.cpu.weights import Weights
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source, compute_dtype
 
 __all__ = ["reduce", "supports", "worthwhile"]
 
-_Addresses: TypeAlias = "ctypes.Array[ctypes.c_void_p]"
 _MOST_ROWS = 512  # the code of longer networks takes seconds to compile
 _SPAN_ELEMENTS = 1 << 20
 
@@ -87,7 +86,7 @@ class _Job:
     block: Block
     kernel: Kernel
     weights: Weights | None
-    addresses: _Addresses | None
+    addresses: Addresses | None
     out: Tensor
 
     @classmethod
@@ -98,7 +97,7 @@ class _Job:
         rows = source.rows
         if weights is not None:
             rows = tuple(rows[row] for row in weights.order)
-        return cls(source, block, kernel, weights, _addresses(block, rows), out)
+        return cls(source, block, kernel, weights, addresses(block, rows), out)
 
     def spans(self) -> list[_Span]:
         width = self.out.numel()
@@ -116,19 +115,19 @@ class _Span:
 
     def run(self) -> None:
         job, start, stop, width = self.job, self.start, self.stop, self.stop - self.start
-        dtype, weights, addresses = compute_dtype(job.block), job.weights, job.addresses
-        if addresses is None or width < TILE:
+        dtype, weights, places = compute_dtype(job.block), job.weights, job.addresses
+        if places is None or width < TILE:
             part = job.source.part(job.block, start, stop)
             rows = part.new_zeros(len(part), max(width, TILE))
             rows[:, :width] = part
             order = range(len(rows)) if weights is None else weights.order
-            addresses, start, stop = _stacked(rows, order), 0, rows.shape[1]
+            places, start, stop = stacked(rows, order), 0, rows.shape[1]
         target = job.out[self.start : self.stop]
         direct = width >= TILE and target.dtype == dtype and target.is_contiguous()
         results = target if direct else torch.empty(max(width, TILE), dtype=dtype)
         work = torch.empty(job.kernel.work + 64, dtype=torch.uint8)
         job.kernel.run(
-            ctypes.addressof(addresses),
+            ctypes.addressof(places),
             0 if weights is None else weights.values.data_ptr(),
             0 if weights is None else weights.counts.data_ptr(),
             start,
@@ -143,17 +142,3 @@ class _Span:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _addresses(block: Block, rows: Sequence[int]) -> _Addresses | None:
-    """Return the rows' addresses, or None where a row's elements are not adjacent."""
-    if isinstance(block, Tensor):
-        return _stacked(block, rows) if block.stride(1) == 1 else None
-    if any(block[row].stride(0) != 1 for row in rows):
-        return None
-    return (ctypes.c_void_p * len(rows))(*(block[row].data_ptr() for row in rows))
-
-
-def _stacked(block: Tensor, rows: Sequence[int]) -> _Addresses:
-    first, step = block.data_ptr(), block.stride(0) * block.element_size()
-    return (ctypes.c_void_p * len(rows))(*(first + row * step for row in rows))

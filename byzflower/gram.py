@@ -1,0 +1,198 @@
+"""Measuring the Gram matrix of n updates: one pass over d, in chunks, each about its own centre."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from byzflower.kernels.cpu.gram import CentredRows
+from byzflower.updates import Piece, Updates, packed
+
+__all__ = ["Array", "Measured", "measure"]
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+# Outside this range of mean squared entries a chunk is multiplied in float64: float32 products
+# would overflow, or underflow for rows that differ by 1e-7 of their size.
+_SAFE_MEAN_SQUARE = (1e-20, 1e30)
+_RECENTRINGS = 3
+_FAR = 16.0  # squared distances about a centre 4 times too far keep all but a digit
+_HUGE = 1e140  # an entry this far above the median row's is no number that can be measured
+_SAMPLE_ELEMENTS = 1 << 15  # suggest a centre; with more, torch's threads would start, then spin
+_CHUNK_ELEMENTS, _WIDEST = 1 << 22, 1 << 16
+_WORTH_COMPILING = 1 << 15  # elements
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one pass over d tells.
+
+    Attributes
+    ----------
+    gamma : numpy.ndarray
+        Gram matrix of (r, x_1 − r, …, x_n − r[, v_0 − r]), in units of ``unit``².
+    finite : numpy.ndarray
+        Which of x_1 … x_n[, v_0] hold only finite numbers that can be measured.
+    unit : float
+        Length that one stands for.
+    """
+
+    gamma: Array
+    finite: npt.NDArray[np.bool_]
+    unit: float
+
+
+def measure(updates: Updates, center: torch.Tensor | None = None) -> Measured:
+    """Measure n updates of dimension d and, if given, a further vector ``center`` (d,).
+
+    The centre r of a chunk of columns is a row with half of the rows about as near as about any
+    other: no minority of rows, however large or placed, spoils the others' distances.
+    """
+    return _Measurement(updates, center, _unit(updates)).run()
+
+
+@dataclass
+class _Measurement:
+    updates: Updates
+    center: torch.Tensor | None
+    unit: float
+    narrow: bool = field(init=False)
+    compiled: bool = field(init=False)
+    first: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        updates, center = self.updates, self.center
+        self.narrow = (
+            updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
+        )
+        self.compiled = (
+            self.narrow
+            and updates.n * updates.d >= _WORTH_COMPILING
+            and (center is None or (center.dtype == updates.dtype and center.is_contiguous()))
+            and CentredRows.supports(updates.blocks[0])
+        )
+        self.first = self._median_row()
+
+    def run(self) -> Measured:
+        count = self.updates.n + int(self.center is not None)
+        gamma, finite = np.zeros((count + 1, count + 1)), np.ones(count, dtype=bool)
+        for product, good in self._results():
+            gamma += product
+            finite &= good
+        return Measured(gamma, finite, self.unit)
+
+    def _results(self) -> Iterator[tuple[Array, npt.NDArray[np.bool_]]]:
+        """Measure every chunk, in order; compiled code on as many threads as torch uses."""
+        width = None
+        if self.updates.device.type == "cpu":
+            width = min(_WIDEST, max(1 << 12, _CHUNK_ELEMENTS // (self.updates.n + 1)))
+        chunks = list(self.updates.ranges(width))
+        threads = min(torch.get_num_threads(), len(chunks)) if self.compiled else 1
+        if threads == 1:
+            yield from map(self._chunk, chunks)
+            return
+        # A pool of its own for each call: safe from any thread, and after a fork.
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(self._chunk, chunks)
+
+    def _chunk(self, pieces: list[Piece]) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Gram matrix about a centre, and which rows are finite."""
+        if self.narrow:
+            product = _about_majority(self._narrow_products(pieces), self.updates.n, self.first)
+            if _is_safe(product, sum(piece.width for piece in pieces)):
+                return product, np.ones(len(product) - 1, dtype=bool)
+        rows = self._rows(pieces).double() / self.unit
+        good = (rows.abs() <= _HUGE).all(dim=1)  # false for NaN as well
+        rows = torch.where(good[:, None], rows, 0.0)
+        flags: npt.NDArray[np.bool_] = good.cpu().numpy()
+        products = _products(rows)
+        return _about_majority(products, self.updates.n, self.first, flags), flags
+
+    def _narrow_products(self, pieces: list[Piece]) -> Callable[[int], Array]:
+        if not self.compiled:
+            return _products(self._rows(pieces).float())
+        return CentredRows(
+            [
+                piece.rows
+                if self.center is None
+                else [*piece.rows, self.center[piece.offset : piece.offset + piece.width]]
+                for piece in pieces
+            ]
+        ).products
+
+    def _rows(self, pieces: Sequence[Piece]) -> torch.Tensor:
+        """Put a chunk and its part of v_0 into one tensor, in a dtype that holds both."""
+        rows = packed(pieces)
+        if self.center is None:
+            return rows
+        part = torch.cat([self.center[p.offset : p.offset + p.width] for p in pieces])
+        dtype = torch.promote_types(rows.dtype, torch.float32)
+        return torch.cat([rows.to(dtype), part.to(dtype)[None]])
+
+    def _median_row(self) -> int:
+        """Find a row of median norm in the first columns: a first guess of a centre."""
+        columns = max(1, _SAMPLE_ELEMENTS // self.updates.n)
+        sample = packed(next(self.updates.ranges(columns))).double()
+        norms = torch.linalg.vector_norm(sample, dim=1).nan_to_num(nan=torch.inf)
+        return int(norms.argsort(stable=True)[(self.updates.n - 1) // 2])
+
+
+def _about_majority(
+    products: Callable[[int], Array],
+    n: int,
+    middle: int,
+    good: npt.NDArray[np.bool_] | None = None,
+) -> Array:
+    """Gram matrix of (r, rows − r) for r = rows[middle], or a row much nearer to a majority.
+
+    Products about a distant r, such as a faulty row's, would lose the digits of the distances
+    between the others. Only the first n rows may be r, of these only ``good`` ones count.
+    """
+    for _ in range(_RECENTRINGS):
+        product = products(middle)
+        lengths = np.diag(product)[1 : n + 1]
+        with np.errstate(invalid="ignore"):  # rows of NaN, or too large for float32
+            apart = lengths[:, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1]
+        if good is not None:
+            apart = np.where(good[:n] & good[:n, None], apart, np.inf)
+        radii = np.partition(apart, n // 2, axis=1)[:, n // 2]
+        best = int(np.nanargmin(radii)) if not np.isnan(radii).all() else middle
+        if not radii[middle] > _FAR * max(radii[best], 0.0):
+            break
+        middle = best
+    return product
+
+
+def _products(rows: torch.Tensor) -> Callable[[int], Array]:
+    """Gram matrices of (r, rows − r) by r's index, in float64, multiplied in the rows' dtype."""
+
+    def about(middle: int) -> Array:
+        centred = torch.cat([rows[middle : middle + 1], rows - rows[middle]])
+        product: Array = (centred @ centred.T).double().cpu().numpy()
+        return product
+
+    return about
+
+
+def _is_safe(product: Array, columns: int) -> bool:
+    """Whether float32 held the products: neither centre too small nor any row too large."""
+    squares = np.diag(product) / columns
+    low, high = _SAFE_MEAN_SQUARE
+    return bool(squares[0] > low and (squares < high).all())  # false for NaN as well
+
+
+def _unit(updates: Updates) -> float:
+    """Choose a power of two near the median row's largest entry if float64 squares need one."""
+    if updates.dtype != torch.float64:
+        return 1.0
+    largest = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)
+    for _, chunk in updates.chunks():
+        largest = torch.maximum(largest, chunk.abs().amax(dim=1).nan_to_num(nan=0.0, posinf=0.0))
+    middle = float(largest.median())
+    return 1.0 if middle == 0 or 1e-60 < middle < 1e60 else 2.0 ** round(np.log2(middle))
