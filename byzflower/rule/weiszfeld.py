@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +46,7 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
     weights, certified gap, iterations
     """
     points = coordinates(gram)
-    distances = np.array([np.linalg.norm(points - point, axis=1) for point in points])
+    distances = _lengths(points[:, None] - points)
     optimal = _optimal_rows(points, distances, gap)
     if optimal:
         weights = np.zeros(len(gram))
@@ -57,6 +59,12 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
         point = point.next()
         best = point if point.gap < best.gap else best
     return best.weights, best.gap, _STEPS
+
+
+def _lengths(vectors: Array) -> Array:
+    """Euclidean lengths along the last axis; several times faster than numpy's norm if short."""
+    lengths: Array = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return lengths
 
 
 def coordinates(gram: Array) -> Array:
@@ -120,7 +128,7 @@ class _Point:
 
     @classmethod
     def at(cls, points: Array, row: int, offset: Array) -> _Point:
-        nearest = int(np.argmin(np.linalg.norm(points[row] - points + offset, axis=1)))
+        nearest = int(np.argmin(_lengths(points[row] - points + offset)))
         return cls(points, nearest, points[row] - points[nearest] + offset)
 
     @cached_property
@@ -132,8 +140,7 @@ class _Point:
     @cached_property
     def distances(self) -> Array:
         """‖z − x_i‖."""
-        distances: Array = np.linalg.norm(self.apart, axis=1)
-        return distances
+        return _lengths(self.apart)
 
     @cached_property
     def near(self) -> npt.NDArray[np.bool_]:
@@ -182,12 +189,15 @@ class _Point:
         if self.near.any():
             beyond = 1 - np.count_nonzero(self.near) / np.linalg.norm(self.gradient)
             return self._moved(plain * max(0.0, beyond))
-        steps = [plain, -self.offset]  # the nearest row is the way into a tight cluster
+        # The nearest row is the way into a tight cluster.
+        steps = [(self.change(step), step) for step in (plain, -self.offset)]
         newton = self._newton()
         if newton is not None:
             damped = (length * newton for length in _DAMPING)
-            steps += [step for step in damped if self.change(step) < 0.0][:1]
-        return self._moved(min(reversed(steps), key=self.change))
+            falls = ((change, step) for step in damped if (change := self.change(step)) < 0.0)
+            steps += itertools.islice(falls, 1)
+        _, step = min(reversed(steps), key=itemgetter(0))
+        return self._moved(step)
 
     def _moved(self, step: Array) -> _Point:
         return _Point.at(self.points, self.nearest, self.offset + step)
@@ -205,5 +215,5 @@ class _Point:
     def change(self, step: Array) -> float:
         """F(z + step) − F(z), without the cancellation of two sums."""
         gained = 2 * (self.apart @ step) + step @ step
-        both = np.linalg.norm(self.apart + step, axis=1) + self.distances
+        both = _lengths(self.apart + step) + self.distances
         return float((gained / np.where(both > 0, both, 1.0)).sum())
