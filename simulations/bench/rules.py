@@ -1,15 +1,15 @@
-"""``byzflower bench rules``: aggregation against ByzFL, one Gram matrix and one read."""
+"""``byzflower bench rules``: aggregation against peers, one Gram matrix and one read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from typing import Any
+from functools import partial
 
 import torch
 
 import byzflower as bf
 from byzflower.simulations.bench.measure import Row, compare, peak_memory
+from byzflower.simulations.bench.peers import aggregations
 
 __all__ = ["CASES", "PIPELINE", "bench_rules", "memory_of"]
 
@@ -21,13 +21,14 @@ _COMPARED = (
     "median",
     "trimmed_mean",
     "meamed",
+    "multi_krum",
     "multi_krum_star",
     "geometric_median",
     "nnm > trimmed_mean",
     "nnm > median",
     PIPELINE,
 )
-# ByzFL stops the geometric median after three steps: agreement can only be approximate.
+# Peers stop the geometric median early: agreement can only be approximate.
 _TOLERANCE = {"geometric_median": 0.05, PIPELINE: 0.05}
 
 
@@ -70,10 +71,9 @@ def _against(spec: str, rows: torch.Tensor, f: int, repeats: int) -> list[Row]:
         "one read of the data": lambda: _untensored(rows.sum()),
         "one X @ X.T": lambda: _untensored(rows @ rows.T),
     }
-    peer = _byzfl(spec, f)
-    if peer is not None:
-        subjects[f"ByzFL {spec}"] = lambda: peer(rows)
-    allowed = {f"ByzFL {spec}": _TOLERANCE.get(spec, 1e-4)}
+    for library, aggregation in aggregations(spec, n, f).items():
+        subjects[f"{library} {spec}"] = partial(aggregation, rows)
+    allowed = dict.fromkeys(subjects, _TOLERANCE.get(spec, 1e-4))
     spread = float(rows.double().std(dim=0).norm())
     return compare(
         "rules", _case(n, d, f), subjects, repeats=repeats, tolerance=allowed, scale=spread
@@ -86,32 +86,3 @@ def _untensored(_: object) -> None:
 
 def _case(n: int, d: int, f: int) -> str:
     return f"n={n} d={d:,} f={f}"
-
-
-def _byzfl(spec: str, f: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """Build the same pipeline of ByzFL's, where it is installed and has one."""
-    if find_spec("byzfl") is None:
-        return None
-    import byzfl  # noqa: PLC0415  (optional)
-
-    makers: dict[str, Callable[[], Any]] = {
-        "median": byzfl.Median,
-        "trimmed_mean": lambda: byzfl.TrMean(f),
-        "meamed": lambda: byzfl.Meamed(f),
-        "multi_krum_star": lambda: byzfl.MultiKrum(f),
-        "geometric_median": byzfl.GeometricMedian,
-        "nnm": lambda: byzfl.NNM(f),
-        "arc": lambda: byzfl.ARC(f),
-    }
-    names = spec.split(" > ")
-    if any(name not in makers for name in names):
-        return None
-    steps = [makers[name]() for name in names]
-
-    def run(rows: torch.Tensor) -> torch.Tensor:
-        value = rows.clone() if "arc" in names else rows  # ByzFL's clipping writes into its input
-        for step in steps:
-            value = step(value)
-        return value
-
-    return run

@@ -23,12 +23,13 @@ class Suite(StrEnum):
     """What to measure."""
 
     rules = "rules"
+    attacks = "attacks"
     engines = "engines"
     end_to_end = "end-to-end"
 
 
 def command(
-    suite: Annotated[Suite, typer.Argument(help="rules, engines or end-to-end")],
+    suite: Annotated[Suite, typer.Argument(help="rules, attacks, engines or end-to-end")],
     *,
     repeats: Annotated[int, typer.Option(min=1, help="counted repetitions")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
@@ -38,7 +39,8 @@ def command(
     """Measure medians and ratios against installed peers and against the limits.
 
     Subjects run in turn, and a ratio is the median over repetitions of the pairwise ratios; where
-    results disagree no ratio is printed. Install ByzFL (the `bench` extra) to compare with it.
+    results disagree no ratio is printed. Peers are measured where they are installed (ByzFL by the
+    `bench` extra); of what Flower ships, its own strategies and its Ray simulation.
     """
     from byzflower.simulations.bench import training  # Flower sets its level when imported
     from byzflower.simulations.results import ResultsFile
@@ -56,10 +58,13 @@ def command(
 def _suite(
     suite: Suite, training: ModuleType, repeats: int, device: str, ray: bool
 ) -> Iterable[list[Row]]:
-    from byzflower.simulations.bench import rules
+    from byzflower.simulations.bench import attacks, rules
 
     if suite is Suite.rules:
         yield from rules.bench_rules(device=device, repeats=repeats)
+        return
+    if suite is Suite.attacks:
+        yield from attacks.bench_attacks(device=device, repeats=repeats)
         return
     engines = ["batched", "inprocess", *(["ray"] if ray else [])]
     repeats = min(repeats, 3)
@@ -72,8 +77,8 @@ def _suite(
             yield from training.bench_engines(experiment, engines, repeats=repeats)
         yield from training.bench_growth(repeats=repeats)
         return
-    for attack in ("foe(tau=10)", "foe(tau='adaptive')"):
-        experiment = dataclasses.replace(training.ARC_MNIST(attack), device=device)
+    for attack, rounds in (("foe(tau=10)", 30), ("foe(tau=adaptive)", 6)):
+        experiment = dataclasses.replace(training.ARC_MNIST(attack), device=device, rounds=rounds)
         yield from training.bench_end_to_end(experiment, repeats=repeats)
 
 

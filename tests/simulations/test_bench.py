@@ -1,0 +1,153 @@
+"""What a benchmark may claim: medians of pairs, and no ratio of runs that disagree."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import byzflower as bf
+from byzflower.simulations.bench import attacks, measure, peers, rules, training
+from byzflower.simulations.bench.measure import compare, peak_memory, relative_difference
+from byzflower.simulations.cli import bench as command
+from byzflower.simulations.cli.app import app
+
+TINY = ((9, 300, 2),)
+
+
+class Clock:
+    """A clock that only the subjects move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(measure.time, "perf_counter", lambda: self.now)
+
+    def subject(self, *seconds: float, value: float | None = None):
+        """Return a function that takes so long at each call, the first being the warm-up."""
+        left = list(seconds)
+
+        def run():
+            self.now += left.pop(0)
+            return None if value is None else torch.tensor([value, 1.0])
+
+        return run
+
+
+def test_a_ratio_is_the_median_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    ours = clock.subject(9.0, 1.0, 2.0, 4.0, value=1.0)
+    theirs = clock.subject(9.0, 3.0, 4.0, 4.0, value=1.0)
+    first, second = compare("s", "c", {"ours": ours, "theirs": theirs}, repeats=3)
+    assert (first.seconds, first.fastest, first.slowest, first.ratio) == (2.0, 1.0, 4.0, 1.0)
+    assert (second.seconds, second.ratio) == (4.0, 2.0)  # of 3, 2 and 1
+
+
+def test_no_ratio_where_results_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    subjects = {
+        "ours": clock.subject(1, 1, value=1.0),
+        "other": clock.subject(1, 1, value=1.1),
+        "not a number": clock.subject(1, 1, value=math.nan),
+        "a limit": clock.subject(1, 1),
+    }
+    found = {row.subject: row.ratio for row in compare("s", "c", subjects, repeats=1)}
+    assert found == {"ours": 1.0, "other": None, "not a number": None, "a limit": 1.0}
+    again = {
+        "ours": clock.subject(1, 1, value=1.0),
+        "other": clock.subject(1, 1, value=1.1),
+    }
+    _, other = compare("s", "c", again, repeats=1, tolerance={"other": 0.2})
+    assert other.ratio == 1.0
+
+
+def test_the_slow_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    ours, slow = clock.subject(*[1.0] * 5), clock.subject(60.0, 60.0)
+    rows = compare("s", "c", {"ours": ours, "slow": slow}, repeats=4)
+    assert [row.ratio for row in rows] == [1.0, 60.0]
+
+
+def test_differences_are_relative_to_the_scale() -> None:
+    a, b = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 5.0])
+    assert relative_difference(b, a) == pytest.approx(0.2)
+    assert relative_difference(b, a, scale=10.0) == pytest.approx(0.1)
+    assert relative_difference(None, a) is None
+
+
+def test_peak_memory_is_what_a_call_holds() -> None:
+    found = peak_memory(lambda: torch.ones(16_000_000))
+    if found is None:
+        pytest.skip("the system keeps no account that can be reset")
+    assert 60 < found < 80
+
+
+@pytest.mark.parametrize("spec", ["median", "trimmed_mean", "multi_krum", "multi_krum_star"])
+def test_peers_are_given_the_same_problem(spec: str) -> None:
+    x = torch.randn(11, 60, generator=torch.Generator().manual_seed(0))
+    x[9:] += 5
+    found = peers.aggregations(spec, 11, 2)
+    assert "Flower" in found or spec == "multi_krum_star"
+    for aggregation in found.values():
+        torch.testing.assert_close(aggregation(x), bf.parse(spec)(x, f=2), rtol=1e-4, atol=1e-5)
+
+
+def test_rules_against_limits_and_peers() -> None:
+    cases = list(rules.bench_rules(repeats=1, cases=TINY))
+    assert {rows[0].subject for rows in cases} >= {"median", "trimmed_mean", rules.PIPELINE}
+    for rows in cases:
+        assert {row.case for row in rows} == {"n=9 d=300 f=2"}
+        assert all(row.seconds > 0 for row in rows)
+    flower = [row for rows in cases for row in rows if row.subject.startswith("Flower")]
+    assert {row.subject for row in flower} == {
+        "Flower median",
+        "Flower trimmed_mean",
+        "Flower multi_krum",
+    }
+    assert all(row.ratio is not None for row in flower)
+
+
+def test_searches_against_one_aggregation() -> None:
+    specs = ("krum", "nnm > trimmed_mean")
+    cases = list(attacks.bench_attacks(repeats=1, cases=TINY, rules=specs))
+    assert len(cases) == 2
+    for rows in cases:
+        assert [row.subject for row in rows] == [
+            "one aggregation",
+            "alie(tau=adaptive)",
+            "foe(tau=adaptive)",
+        ]
+        assert all(row.ratio and row.ratio > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_engines_against_the_clients_alone() -> None:
+    experiment = dataclasses.replace(training.DIGITS, rounds=3, n=5, f=1)
+    (rows,) = training.bench_engines(experiment, ["batched", "inprocess"], repeats=1)
+    subjects = [row.subject for row in rows]
+    assert subjects[0] == "clients alone, vmapped"
+    assert subjects[-2:] == ["batched", "inprocess"]
+    assert all(row.ratio is not None for row in rows)
+    growth = list(training.bench_growth((2, 4), repeats=1))
+    assert [row.case for (row,) in growth] == ["n=2, digits mlp, b=1", "n=4, digits mlp, b=1"]
+
+
+def test_the_command_prints_a_table_and_leaves_results(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rules, "CASES", TINY)
+    monkeypatch.setattr(
+        rules.bench_rules, "__kwdefaults__", {**rules.bench_rules.__kwdefaults__, "cases": TINY}
+    )
+    done = CliRunner().invoke(app, ["bench", "rules", "--repeats", "1", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "one read of the data" in done.output
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {"median", "one X @ X.T"} <= {line.get("subject") for line in lines}
+
+
+def test_disagreement_is_printed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    row = measure.Row("rules", "case", "peer", "ours", 1.0, 1.0, 1.0, None, 0.5)
+    command.show([dataclasses.replace(row, subject="ours", ratio=1.0), row])
+    assert "disagree" in capsys.readouterr().out
