@@ -31,17 +31,23 @@ def command(
     plot: Annotated[
         bool, typer.Option("--plot", help="draw λ, κ and learning errors; no RULE needed")
     ] = False,
+    replay: Annotated[
+        Path | None, typer.Option(help="run a saved input (.npz) again; no RULE needed")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="folder for results.jsonl, inputs and plots")
     ] = None,
 ) -> None:
     """Search for the inputs on which RULE errs most; compare with what is proved.
 
-    A counterexample is saved as .npz (byzflower.certify.replay runs it again), in --out or here.
-    Exit code 0 whether the guarantee holds or not.
+    A counterexample is saved as .npz, in --out or here; --replay runs it again. Exit code 0
+    whether the guarantee holds or not.
     """
+    if replay is not None:
+        _replay(replay)
+        return
     if rule is None and not plot:
-        raise typer.BadParameter("needs a rule, or --plot", param_hint="RULE")
+        raise typer.BadParameter("needs a rule, --plot or --replay", param_hint="RULE")
     folder = _made(out or Path())
     certificates = []
     if rule is not None:
@@ -55,6 +61,25 @@ def command(
         _show(found, record, as_json=as_json)
     if plot:
         _plot(n, dimension, certificates, folder)
+
+
+def _replay(path: Path) -> None:
+    from byzflower.certify import replay
+    from byzflower.simulations.errors import ExperimentError
+
+    try:
+        witness = replay(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise ExperimentError(
+            f"`replay` needs a saved input (.npz); found {path}: {error}"
+        ) from error
+    n, d = witness.rows.shape
+    lam, kappa = (_number(value) for value in (witness.ratios.lam, witness.ratios.kappa))
+    typer.echo(f"{witness.rule}: n = {n}, f = {witness.f}, d = {d}: λ ≥ {lam}, κ ≥ {kappa}")
+
+
+def _number(value: float) -> str:
+    return "unbounded" if value == float("inf") else f"{value:.4g}"
 
 
 def _made(folder: Path) -> Path:
@@ -128,9 +153,7 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
     ):
         proved = "no theorem" if bound is None else f"≤ {bound:.4g}"
         dimension = str(witness.rows.shape[1])
-        table.add_row(
-            name, proved, "unbounded" if value == float("inf") else f"{value:.4g}", dimension
-        )
+        table.add_row(name, proved, _number(value), dimension)
     console = Console()
     console.print(table)
     console.print(_verdict(found, record["counterexample"]), markup=False, highlight=False)

@@ -124,7 +124,7 @@ def test_plots_need_no_rule(byzflower, tmp_path):
         (["median", "--f", -1], "-1 is not in the range"),
         (["median", "--n", "many"], "'many' is not a valid integer"),
         (["median", "--dimension", 0], "0 is not in the range"),
-        ([], "needs a rule, or --plot"),
+        ([], "needs a rule, --plot or --replay"),
         (["--plot", "--n", 2], "--plot needs n ≥ 3; found n = 2"),
     ],
 )
@@ -140,3 +140,22 @@ def test_an_out_that_is_a_file_is_a_mistake(byzflower, tmp_path):
     code, _, err = byzflower("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "taken")
     assert code == 2
     assert err.count("\n") == 1
+
+
+def test_a_saved_input_is_replayed(byzflower, tmp_path):
+    byzflower("certify", "cge", "--n", 7, "--f", 2, "--evaluations", 60, "--out", "found")
+    code, out, err = byzflower("certify", "--replay", "found/cge-n7-f2-counterexample.npz")
+    assert (code, err) == (0, "")
+    ratios = replay(tmp_path / "found" / "cge-n7-f2-counterexample.npz").ratios
+    shown = "unbounded" if math.isinf(ratios.lam) else f"{ratios.lam:.4g}"
+    assert out.startswith("cge: n = 7, f = 2, d = ")
+    assert f"λ ≥ {shown}" in out
+
+
+def test_what_cannot_be_replayed_is_refused_in_a_line(byzflower, tmp_path):
+    (tmp_path / "notes.npz").write_text("not an archive")
+    for name in ("missing.npz", "notes.npz"):
+        code, out, err = byzflower("certify", "--replay", name)
+        assert (code, out) == (2, "")
+        assert "`replay` needs a saved input (.npz); found" in err
+        assert "Traceback" not in err
