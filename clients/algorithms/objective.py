@@ -33,6 +33,22 @@ class Batch(NamedTuple):
     key: Tensor
 
 
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of class labels, of which none is ignored.
+
+    Under ``vmap``, PyTorch takes its own function apart in Python, which costs a small model a
+    fifth of a round; this one is made of operations that ``vmap`` knows.
+
+    >>> outputs, labels = torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([2])
+    >>> cross_entropy(outputs, labels), nn.functional.cross_entropy(outputs, labels)
+    (tensor(1.4076), tensor(1.4076))
+    """
+    if labels.ndim != 1 or labels.is_floating_point():  # maps of classes, or probabilities
+        return nn.functional.cross_entropy(outputs, labels)
+    chances = torch.log_softmax(outputs, dim=1)
+    return -chances.gather(1, labels[:, None]).mean()
+
+
 @dataclass(frozen=True, eq=False)
 class Objective:
     """The function f(θ) = mean loss over a batch + λ/2 · ‖θ‖².
@@ -79,7 +95,7 @@ class Objective:
     """
 
     model: nn.Module
-    criterion: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
+    criterion: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     l2: float = 0.0
     eager: bool = False
     names: tuple[str, ...] = field(init=False)
