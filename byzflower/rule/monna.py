@@ -24,7 +24,8 @@ class MoNNA(Rule):
 
     ``trusted`` counts the rows as they were passed in, also where others are removed for NaN or
     Inf; after a step that changes the number of rows it counts the new ones. Ties go to the
-    lowest row index.
+    lowest row index. Its guarantee is for trusted rows that are honest: among rows of which any f
+    may be faulty, as ``byzflower certify`` takes them, the rule has counterexamples.
 
     >>> import torch
     >>> MoNNA(trusted=1)(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)
