@@ -21,6 +21,8 @@ from byzflower.updates import Updates
 
 __all__ = ["Array", "Geometry", "finite_rows"]
 
+_CANCELLED = 1e-4  # squares this small against their terms keep two digits in float32
+
 
 class Geometry:
     """The rows of a step's input, as coefficient vectors over measured generators.
@@ -126,6 +128,20 @@ class Geometry:
         """‖x_i‖² for every current row, shape (n,), clamped at 0."""
         return self._squares(self.coefficients)
 
+    def norms_of_rows(self) -> Array:
+        """‖x_i‖ for every current row, shape (n,), to at least two digits.
+
+        Of a row much shorter than most, the squares about a centre among those cancel; such rows
+        are read once more.
+        """
+        squares, sizes = self.squared_norms(), np.abs(self.coefficients)
+        terms = ((sizes @ np.abs(self.gamma)) * sizes).sum(axis=1)
+        lengths: Array = np.sqrt(squares)
+        short = np.flatnonzero(squares < _CANCELLED * terms)
+        if short.size:
+            lengths[short] = self.norms(np.eye(self.n)[short], 2.0)
+        return lengths
+
     @cached_property
     def centred_gram(self) -> Array:
         """Inner products of the rows about a common point near them, shape (n, n).
@@ -148,6 +164,8 @@ class Geometry:
 
     def distances_to(self, weights: Array, center: float = 0.0) -> Array:
         """‖x_i − z‖ to z = Σ w_j x_j + center · v_0 for every current row, shape (n,)."""
+        if not self._has_center and not weights.any():
+            return self.norms_of_rows()
         target = weights @ self.coefficients + center * self.center_coefficients
         distances: Array = np.sqrt(self._squares(self.coefficients - target))
         return distances
@@ -192,9 +210,10 @@ class Geometry:
 
     def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
         """Yield ``combinations`` @ rows in float64, a range of columns at a time."""
-        device = self._updates.device
-        matrix = torch.from_numpy(combinations @ self.matrix).to(device)
-        kept = torch.from_numpy(self.kept).to(device)
+        device, over = self._updates.device, combinations @ self.matrix
+        used = over.any(axis=0)
+        matrix = torch.from_numpy(over[:, used]).to(device)
+        kept = torch.from_numpy(self.kept[used]).to(device)
         columns = max(256, (1 << 19) // max(1, len(combinations)))
         for _, chunk in self._updates.chunks(columns):
             yield matrix @ chunk.index_select(0, kept).double()

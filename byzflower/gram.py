@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ def measure(updates: Updates, center: torch.Tensor | None = None) -> Measured:
     The centre r of a chunk of columns is a row with half of the rows about as near as about any
     other: no minority of rows, however large or placed, spoils the others' distances.
     """
+    if updates.d == 0:
+        count = updates.n + int(center is not None)
+        return Measured(np.zeros((count + 1, count + 1)), np.ones(count, dtype=bool), 1.0)
     return _Measurement(updates, center, _unit(updates)).run()
 
 
@@ -195,4 +199,4 @@ def _unit(updates: Updates) -> float:
     for _, chunk in updates.chunks():
         largest = torch.maximum(largest, chunk.abs().amax(dim=1).nan_to_num(nan=0.0, posinf=0.0))
     middle = float(largest.median())
-    return 1.0 if middle == 0 or 1e-60 < middle < 1e60 else 2.0 ** round(np.log2(middle))
+    return 1.0 if middle == 0 or 1e-60 < middle < 1e60 else 2.0 ** math.floor(math.log2(middle))

@@ -95,6 +95,8 @@ def build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: s
             raise SpecError(
                 f"`{head.id}` has no parameter `{keyword.arg}`; it takes {_listing(names)}"
             )
+        if keyword.arg in values:
+            raise SpecError(f"`{head.id}` takes `{keyword.arg}` once; found {ast.unparse(node)!r}")
         values[keyword.arg] = _value(keyword.value, head.id)
     try:
         return cls(**values)
@@ -123,7 +125,7 @@ def _value(node: ast.expr, owner: str) -> object:
         return tuple(_value(item, owner) for item in node.elts)
     try:
         value = ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         raise SpecError(
             f"parameters of `{owner}` are numbers, names or lists; found {ast.unparse(node)!r}"
         ) from None

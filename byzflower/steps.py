@@ -194,10 +194,15 @@ class Pipeline(Aggregator):
         decision = self.decide(geometry, remaining_faults(updates, geometry, f, self), rng)
         weights = original_weights(decision.plan, geometry, updates.n)
         value, backend = carry_out(decision.plan, geometry, updates, center)
-        *earlier, last = decision.steps
-        if backend is not None:
-            last = dataclasses.replace(last, note={**last.note, "backend": backend})
         kept = tuple(int(i) for i in geometry.kept)
+        *earlier, last = decision.steps
+        note = dict(last.note)
+        if backend is not None:
+            note["backend"] = backend
+        selected = note.get("selected")
+        if isinstance(selected, tuple) and last.n == len(kept):  # count rows as they came
+            note["selected"] = tuple(kept[i] for i in selected)
+        last = dataclasses.replace(last, note=note)
         return Explanation(value, weights, decision.f, kept, (*earlier, last))
 
     def decide(self, geometry: Geometry, f: int, rng: torch.Generator | None = None) -> Decision:
@@ -218,8 +223,9 @@ class Pipeline(Aggregator):
 def _checked_center(center: torch.Tensor | None, updates: Updates) -> torch.Tensor | None:
     if center is None:
         return None
-    if center.shape != (updates.d,):
-        raise ValueError(f"`center` needs shape ({updates.d},); found {tuple(center.shape)}")
+    if not isinstance(center, torch.Tensor) or center.shape != (updates.d,):
+        found = tuple(center.shape) if isinstance(center, torch.Tensor) else type(center).__name__
+        raise ValueError(f"`center` needs a tensor of shape ({updates.d},); found {found}")
     return center.detach().to(updates.device)
 
 
@@ -233,8 +239,8 @@ def remaining_faults(updates: Updates, geometry: Geometry, f: int, rule: Aggrega
     f, removed = non_negative_int(f, "f"), updates.n - len(geometry.kept)
     if removed > f:
         raise InfeasibleError(
-            f"`f` needs to cover the rows that hold NaN or Inf; found f = {f} and {removed} such "
-            f"rows of {updates.n}"
+            f"`f` needs to cover the rows that hold NaN, Inf or numbers too large to measure; "
+            f"found f = {f} and {removed} such rows of {updates.n}"
         )
     try:
         rule.check(len(geometry.kept), f - removed)

@@ -166,20 +166,27 @@ class Experiment:
         import byzflower as bf  # noqa: PLC0415
         from byzflower.simulations.partitions import parse_partition  # noqa: PLC0415
 
-        parse_decay(self.decay)
-        parse_partition(self.partition)
         if (self.rule == SIGN_VOTES) != (self.client == "rsa"):
             raise ExperimentError(
                 f"`rule` {SIGN_VOTES} and `client` rsa need each other; "
                 f"found {self.rule!r} and {self.client!r}"
             )
         # One spelling each, so that equal experiments are equal and share a run id.
+        decay = ", ".join(f"{after}:{rate!r}" for after, rate in parse_decay(self.decay))
+        object.__setattr__(self, "decay", decay)
+        object.__setattr__(self, "partition", parse_partition(self.partition).spec)
         if self.rule != SIGN_VOTES:
             rule = bf.parse(self.rule)
             rule.check(self.n, self.f)
             object.__setattr__(self, "rule", rule.spec)
         if self.attack != "none":
-            object.__setattr__(self, "attack", bf.parse_attack(self.attack).spec)
+            attack = bf.parse_attack(self.attack)
+            if attack.needs_rule and self.rule == SIGN_VOTES:
+                raise ExperimentError(
+                    f"`attack` {attack.spec} searches against a rule or pipeline; "
+                    f"found `rule` {SIGN_VOTES}"
+                )
+            object.__setattr__(self, "attack", attack.spec)
 
 
 def read_toml(path: str | Path) -> dict[str, object]:
@@ -219,7 +226,7 @@ def _check_device(device: str) -> None:
     import torch  # noqa: PLC0415
 
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         cause = str(error).partition("\n")[0]
         raise ExperimentError(

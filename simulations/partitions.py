@@ -22,6 +22,7 @@ import numpy.typing as npt
 from byzflower.errors import SpecError
 from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import build
+from byzflower.steps import written
 
 __all__ = [
     "IID",
@@ -42,6 +43,11 @@ class Partition(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
+
+    @property
+    def spec(self) -> str:
+        """The partition as :func:`parse_partition` reads it."""
+        return written(self.name, self)
 
     def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[Rows]:
         """Return each client's row numbers.
@@ -196,7 +202,7 @@ def parse_partition(spec: str) -> Partition:
     """
     try:
         node = ast.parse(spec.strip(), mode="eval").body
-    except (SyntaxError, ValueError, AttributeError):
+    except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError):
         raise SpecError(f"`partition` needs name(parameter=value); found {spec!r}") from None
     return cast(Partition, build(node, PARTITIONS, "partition", spec))
 

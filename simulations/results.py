@@ -44,6 +44,7 @@ class ResultsFile:
         self.path = Path(folder) / FILE_NAME
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _end_with_a_line(self.path)
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise ExperimentError(
@@ -88,19 +89,28 @@ def read_records(folder: str | Path) -> Iterator[Record]:
     """
     path = Path(folder) / FILE_NAME
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ExperimentError(f"results need {path}; found: {error}") from error
     for number, line in enumerate(lines[:-1], start=1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or no UTF-8
             record = None
         if not isinstance(record, dict):
+            found = line[:80].decode(errors="replace")
             raise ExperimentError(
-                f"{path} needs a JSON object a line; found line {number}: {line!r}"
+                f"{path} needs a JSON object a line; found line {number}: {found!r}"
             )
         yield record
+
+
+def _end_with_a_line(path: Path) -> None:
+    """Drop a last line cut short, by a crash say, before another is written after it."""
+    if path.exists():
+        with path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def read_runs(folder: str | Path) -> list[Run]:

@@ -17,9 +17,9 @@ def attribute(
     """Match replies with the messages they answer.
 
     A failure in a deployment comes with the server's own node id as its source, so the id of the
-    message it answers decides; grids that set no message ids are matched by source. A node that
-    answers twice is believed neither time: preferring one answer would make the result depend on
-    the order of arrival.
+    message it answers decides; grids that set no message ids are matched by source. An answer in
+    another node's place is turned away. A node that answers twice is believed neither time:
+    preferring one answer would make the result depend on the order of arrival.
 
     Parameters
     ----------
@@ -46,7 +46,10 @@ def attribute(
         node = by_message.get(answered)
         if node is None and source in nodes and not (answered and by_message):
             node = source
-        if node is None:
+        if node is not None and source != node and not reply.has_error():
+            detail = f"answers a message to node {node}"
+            rejections.append(Rejection(source, Reason.UNASKED, detail))
+        elif node is None:
             detail = f"answers no message of this round ({excerpt(answered)})"
             rejections.append(Rejection(source, Reason.UNASKED, detail))
         else:

@@ -34,7 +34,7 @@ class NodeConduct:
         Sum over those rounds of its update's distance to the aggregate, relative to the round's
         median distance: about 1 a round for most nodes.
     rejections : Counter[Reason]
-        Replies turned away, by reason.
+        Replies to training turned away, by reason.
     """
 
     node_id: int

@@ -49,9 +49,9 @@ class Model:
         for key, tensor in self.tensors.items():
             if tensor.is_complex():
                 raise TypeError(f"the model needs real arrays; found {tensor.dtype} in {key!r}")
-        if not self.parameters:
+        if not any(self.tensors[key].numel() for key in self.parameters):
             raise ValueError(
-                "the model needs a floating-point array that is no buffer; "
+                "the model needs a floating-point array that is no buffer and not empty; "
                 f"found {len(self.tensors)} arrays and none such"
             )
         for key in self.parameters:

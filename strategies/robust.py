@@ -66,10 +66,10 @@ class Robust(Strategy):
         by default, see `buffer_names`. With a `ServerSGD` inside, set it there.
     seed : int or None
         Seed of randomised rules, for simulations; ``None`` draws from the operating system.
-    max_skipped_rounds : int
-        The run stops after that many rounds in a row left the model unchanged.
+    max_skipped_rounds : int or None
+        The run stops after that many rounds in a row left the model unchanged; never if ``None``.
     quarantine_after : int or None
-        Ignore a node after that many malformed replies; never by default.
+        Ignore a node after that many malformed replies to training; never by default.
     measure_distances : bool
         Whether `conduct` records each update's distance to the aggregate; it takes one more pass
         over the updates.
@@ -93,7 +93,9 @@ class Robust(Strategy):
     A reply that no honest node sends (wrong layout, NaN, two replies) uses up one of the f
     malicious nodes, so the rule assumes f − (such replies) among those left; an error or a
     missing reply proves nothing and lowers only n. A round with too few replies for the rule,
-    or more malformed ones than f, leaves the model unchanged.
+    or more malformed ones than f, leaves the model unchanged. So f nodes that stay silent can stop
+    a run unless the rule is defined for n − f rows, f of them faulty; if it is not, a warning
+    says so.
 
     Metrics of training become medians over the clients. Those of evaluation are averaged by the
     inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
@@ -115,7 +117,7 @@ class Robust(Strategy):
         *,
         buffers: Buffers = None,
         seed: int | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
         measure_distances: bool = True,
     ) -> None:
@@ -125,7 +127,7 @@ class Robust(Strategy):
             if buffers is not None and buffers != inner.buffers:
                 raise ValueError("`buffers` needs to be set on the inner `ServerSGD`")
             buffers = inner.buffers
-        if max_skipped_rounds < 1:
+        if max_skipped_rounds is not None and max_skipped_rounds < 1:
             raise ValueError(
                 f"`max_skipped_rounds` needs an integer ≥ 1; found {max_skipped_rounds}"
             )
@@ -149,6 +151,7 @@ class Robust(Strategy):
         self._asked_to_evaluate: tuple[Message, ...] = ()
         self._center: Tensor | None = None
         self._skipped = 0
+        self._warned = False
 
     def summary(self) -> None:
         """Log the rule and its settings, then the inner strategy's summary."""
@@ -172,6 +175,7 @@ class Robust(Strategy):
         self._model = Model(arrays, self.buffers)
         self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
         self.conduct.ask([message.metadata.dst_node_id for message in self._asked])
+        self._warn_of_silence(len(self._asked))
         return list(self._asked)
 
     def aggregate_train(
@@ -224,7 +228,9 @@ class Robust(Strategy):
             skipped="" if problem is None else _one_line(problem),
         )
         self.history.append(record)
-        self._note("aggregate_train", rejections)
+        for rejection in rejections:
+            self.conduct.reject(rejection)
+        log_rejections("aggregate_train", rejections)
         if outcome is None:
             return self._skip(record, problem)
         arrays, metrics = outcome
@@ -257,7 +263,8 @@ class Robust(Strategy):
         accepted, rejections = self._vet(list(replies), self._asked_to_evaluate, train=False)
         agreed, odd = agreeing(accepted)
         rejections.extend(odd)
-        self._note("aggregate_evaluate", rejections)
+        # No offences: few may evaluate, and a majority of few can frame an honest node.
+        log_rejections("aggregate_evaluate", rejections)
         asked = {message.metadata.dst_node_id: message for message in self._asked_to_evaluate}
         messages = [
             Message(
@@ -335,10 +342,22 @@ class Robust(Strategy):
             self._center = value
         return (result, finite_metrics(stepped or {})), None
 
-    def _note(self, phase: str, rejections: Sequence[Rejection]) -> None:
-        for rejection in rejections:
-            self.conduct.reject(rejection)
-        log_rejections(phase, rejections)
+    def _warn_of_silence(self, asked: int) -> None:
+        """Say once if the nodes that may be malicious can stop the run by not answering."""
+        f = self.faults(asked)
+        if self._warned or not 0 < f < asked:
+            return
+        try:
+            self.rule.check(asked - f, f)
+        except InfeasibleError as error:
+            self._warned = True
+            _LOG.log(
+                WARNING,
+                "%d silent nodes of %d would leave the model unchanged: %s",
+                f,
+                asked,
+                error,
+            )
 
     def _skip(
         self, record: RoundRecord, problem: Exception | None
@@ -347,7 +366,7 @@ class Robust(Strategy):
         _LOG.log(
             WARNING, "Round %d leaves the model unchanged: %s", record.server_round, record.skipped
         )
-        if self._skipped >= self.max_skipped_rounds:
+        if self.max_skipped_rounds is not None and self._skipped >= self.max_skipped_rounds:
             raise TooManySkippedRounds(
                 f"{self._skipped} rounds in a row left the model unchanged, round "
                 f"{record.server_round} because {record.skipped}"

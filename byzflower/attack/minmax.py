@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,7 +84,9 @@ class MinMax(Attack):
         rule = candidates.seen.rule
         pool = _parsed(self.pool) if self.pool is not None else () if rule is None else (rule,)
         n, f = candidates.n, candidates.seen.f
-        members = {m for aggregator in pool for m in feasible_members(aggregator, n, f)}
+        feasible = (feasible_members(aggregator, n, f) for aggregator in pool)
+        # In order, not a set: random members draw their seeds one after another.
+        members = list(dict.fromkeys(chain.from_iterable(feasible)))
         if not members:
             raise InfeasibleError(f"no member of the pool is defined for n = {n}, f = {f}")
         effects = [candidates.effect(member, self.draws) for member in members]

@@ -41,7 +41,7 @@ class Clip(PreAggregator):
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
         """Scale the rows longer than c down to it."""
-        norms = np.sqrt(geometry.squared_norms())
+        norms = geometry.norms_of_rows()
         threshold = self.c / geometry.unit
         note = {"threshold": self.c, "clipped": int(np.count_nonzero(norms > threshold))}
         return Mixing(clipping(norms, threshold), f, note)

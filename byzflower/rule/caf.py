@@ -14,6 +14,8 @@ from byzflower.steps import Rule
 
 __all__ = ["CAF"]
 
+_TIE = 1e-9
+
 
 @register("rule")
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class CAF(Rule):
                 best, least = weights, value
             if tau.max() == 0.0:
                 break  # the rows left coincide
-            counts = counts * (1 - tau / tau.max())
+            # Rows that tie for the maximum go together: rounding must not leave a ghost of one.
+            top = tau >= tau.max() * (1 - _TIE)
+            counts = np.where(top, 0.0, counts * (1 - tau / tau.max()))
         return Weighted(
             best, note={"eigenvalue": least * geometry.unit * geometry.unit, "rounds": rounds}
         )

@@ -29,11 +29,11 @@ class CGE(Rule):
 
     name: ClassVar[str] = "cge"
     source: ClassVar[str] = "Gupta et al. 2021; RESAM C.9"
-    needs: ClassVar[str] = "n ≥ f+1"
+    needs: ClassVar[str] = "n ≥ 2f+1"
 
     def feasible(self, n: int, f: int) -> bool:
-        """Whether a row is left to average."""
-        return n >= f + 1
+        """Whether honest rows are a majority."""
+        return n >= 2 * f + 1
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the shortest rows equally."""

@@ -41,7 +41,9 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
     >>> smallest_eigenvalue(np.diag([4.0, 1.0, 1.0]), 2)
     ([1, 2], 0.5)
     """
-    bound = _top(gram, _greedy(gram, size)[None])[0] * (1 + _TIE)
+    chosen = _greedy(gram, size)
+    best = float(_top(gram, chosen[None])[0])
+    bound = best * (1 + _TIE)
     rows = _possible(gram, size, bound)
     drop = len(rows) - size
     count = comb(len(rows), drop)
@@ -52,7 +54,6 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
         )
     inner = gram[np.ix_(rows, rows)]
     along = _axes(inner)
-    best, chosen = np.inf, rows[:size]
     for dropped in _batches(len(rows), drop):
         keep = np.ones((len(dropped), len(rows)))
         np.put_along_axis(keep, dropped, 0.0, axis=1)

@@ -44,7 +44,9 @@ def command(
     whether the guarantee holds or not.
     """
     if replay is not None:
-        _replay(replay)
+        if rule is not None:
+            raise typer.BadParameter("the saved input names its rule", param_hint="--replay")
+        _replay(replay, as_json=as_json)
         return
     if rule is None and not plot:
         raise typer.BadParameter("needs a rule, --plot or --replay", param_hint="RULE")
@@ -63,7 +65,7 @@ def command(
         _plot(n, dimension, certificates, folder)
 
 
-def _replay(path: Path) -> None:
+def _replay(path: Path, *, as_json: bool) -> None:
     from byzflower.certify import replay
     from byzflower.simulations.errors import ExperimentError
 
@@ -74,8 +76,17 @@ def _replay(path: Path) -> None:
             f"`replay` needs a saved input (.npz); found {path}: {error}"
         ) from error
     n, d = witness.rows.shape
+    if as_json:
+        found = {"lambda_found": witness.ratios.lam, "kappa_found": witness.ratios.kappa}
+        _print_json({"rule": witness.rule, "n": n, "f": witness.f, "d": d, **found})
+        return
     lam, kappa = (_number(value) for value in (witness.ratios.lam, witness.ratios.kappa))
     typer.echo(f"{witness.rule}: n = {n}, f = {witness.f}, d = {d}: λ ≥ {lam}, κ ≥ {kappa}")
+
+
+def _print_json(record: dict[str, object]) -> None:
+    # 1e999 is valid JSON and reads back as infinity; json's own Infinity is not JSON
+    typer.echo(json.dumps(record, ensure_ascii=False).replace("Infinity", "1e999"))
 
 
 def _number(value: float) -> str:
@@ -137,8 +148,7 @@ def _write(found: Certificate, record: dict[str, object], out: Path) -> None:
 
 def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        # 1e999 is valid JSON and reads back as infinity; json's own Infinity is not JSON
-        typer.echo(json.dumps(record, ensure_ascii=False).replace("Infinity", "1e999"))
+        _print_json(record)
         return
     from rich.console import Console
     from rich.markup import escape

@@ -69,4 +69,5 @@ def experiments(
     rules = rules if isinstance(rules, list) else [rules]
     if not rules:
         raise ExperimentError("`rule` needs at least one rule; found none")
-    return [Experiment.from_options({**merged, "rule": rule}) for rule in rules]
+    built = (Experiment.from_options({**merged, "rule": rule}) for rule in rules)
+    return list(dict.fromkeys(built))

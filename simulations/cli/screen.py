@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
 from byzflower.simulations.recording import record_run
@@ -34,7 +35,6 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)
-    plot_accuracy(done, folder / "accuracy.png")
     console = Console()
     console.print(_title(done), soft_wrap=True, markup=False, highlight=False)
     console.print(_table(done))
@@ -42,6 +42,10 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
         if reason := (run.summary or {}).get("skipped"):
             told = f"{run.config['rule']}: the last round left the model unchanged: {reason}"
             screen.print(told, markup=False, highlight=False)
+    try:
+        plot_accuracy(done, folder / "accuracy.png")
+    except OSError as error:
+        raise ExperimentError(f"`out` needs a writable folder; found {error}") from error
     what = "results" if complete else "interrupted; what is done"
     screen.print(f"{what} in {folder}", soft_wrap=True, markup=False, highlight=False)
     return complete

@@ -63,7 +63,7 @@ def covtype(folder: Path, download: bool = False) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise _malformed(path, "arrays x_train, y_train, x_test, y_test") from error
     x, y, x_test, y_test = parts
     for rows, classes in ((x, y), (x_test, y_test)):
@@ -98,6 +98,8 @@ def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     if content[:4] != bytes([0, 0, _UBYTE, dimensions]):
         raise _malformed(path, f"an IDX file of bytes in {dimensions} dimensions")
     header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise _malformed(path, f"a header of {header} bytes")
     shape = tuple(int(v) for v in np.frombuffer(content[4:header], ">u4"))
     body = np.frombuffer(content[header:], np.uint8)
     if len(body) != np.prod(shape, dtype=np.int64):

@@ -42,7 +42,7 @@ class AggregaThor(Robust):
         resilience: Literal["weak", "strong"] = "weak",
         server: ServerSGD | None = None,
         seed: int | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
     ) -> None:
         if resilience not in _RULES:

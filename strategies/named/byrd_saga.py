@@ -38,7 +38,7 @@ class ByrdSaga(Robust):
         resampling: int = 2,
         server: ServerSGD | None = None,
         seed: int | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
     ) -> None:
         rule = "geometric_median"

@@ -49,7 +49,7 @@ class MixTailor(Robust):
         resampling: int | None = None,
         server: ServerSGD | None = None,
         seed: int | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
     ) -> None:
         super().__init__(

@@ -40,7 +40,7 @@ class Resam(Robust):
         rule: str | Aggregator = "trimmed_mean",
         server: ServerSGD | None = None,
         seed: int | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
     ) -> None:
         super().__init__(

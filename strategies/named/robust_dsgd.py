@@ -41,7 +41,7 @@ class RobustDSGD(Robust):
         rule: str | Aggregator = "arc > nnm > trimmed_mean",
         server: ServerSGD | None = None,
         seed: int | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
     ) -> None:
         super().__init__(

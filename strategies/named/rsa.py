@@ -94,7 +94,7 @@ class Rsa(Robust):
         learning_rate: float,
         lam: float,
         server: FedAvg | None = None,
-        max_skipped_rounds: int = 5,
+        max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
     ) -> None:
         super().__init__(

@@ -217,3 +217,24 @@ def test_measures_what_it_was_asked_to_only() -> None:
 def test_a_center_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="`center` needs finite numbers; found NaN or Inf"):
         Geometry.of(Updates.of(torch.ones(3, 2)), center=torch.tensor([1.0, torch.nan]))
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-3, 1e-1])
+def test_rows_much_shorter_than_most_are_clipped_to_the_length_asked_for(size: float) -> None:
+    x = torch.randn(1, 5_000, generator=rng(9)).repeat(7, 1) + 1e-5
+    x[:2] = size * torch.randn(2, 5_000, generator=rng(10))
+    c = float(x[0].norm()) / 2
+    clip = bf.parse(f"clip(c={c}) > mean")
+    assert clip.explain(x, f=0).steps[0].note["clipped"] == 7
+    for rule in (clip, bf.CenteredClipping(tau=c)):
+        assert float((rule(x, f=0) - rule(x.double(), f=0)).norm()) < 0.01 * c
+
+
+@pytest.mark.parametrize("spec", ["krum_star", "arc > nnm > median", "geometric_median", "mda"])
+def test_updates_without_coordinates_have_an_aggregate_without(spec: str) -> None:
+    assert bf.parse(spec)(torch.zeros(3, 0), f=1).shape == (0,)
+
+
+def test_float64_rows_near_the_largest_number() -> None:
+    x = torch.full((5, 2), 1.5e308, dtype=torch.float64)
+    assert torch.equal(bf.Krum()(x, f=1), x[0])

@@ -54,6 +54,8 @@ def test_an_object_is_passed_through() -> None:
         ("krum(p=True)", "`krum` needs a finite p ≥ 1; found True"),
         ("krum(p=1j)", "parameters of `krum` are numbers, names or lists; found 1j"),
         ("krum(p={})", "parameters of `krum` are numbers, names or lists; found {}"),
+        ("krum(p={[]})", "parameters of `krum` are numbers, names or lists; found"),
+        ("krum(3, p=4)", r"`krum` takes `p` once; found 'krum\(3, p=4\)'"),
         ("krum(**x)", "`krum` has no parameter `None`"),
         ("clip", "`clip` needs `c`; found 'clip > mean'"),
         ("krum.p", "a rule is a name with parameters; found 'krum.p'"),

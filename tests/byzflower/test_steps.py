@@ -128,8 +128,9 @@ def test_centered_clipping_takes_the_previous_aggregate() -> None:
 @pytest.mark.parametrize(
     ("center", "message"),
     [
-        (torch.ones(4), r"`center` needs shape \(5,\); found \(4,\)"),
-        (torch.ones(1, 5), r"`center` needs shape \(5,\); found \(1, 5\)"),
+        (torch.ones(4), r"`center` needs a tensor of shape \(5,\); found \(4,\)"),
+        (torch.ones(1, 5), r"`center` needs a tensor of shape \(5,\); found \(1, 5\)"),
+        ([1.0] * 5, r"`center` needs a tensor of shape \(5,\); found list"),
         (torch.full((5,), torch.inf), "`center` needs finite numbers; found NaN or Inf"),
     ],
 )
@@ -180,3 +181,13 @@ def test_every_export_is_there() -> None:
         assert getattr(bf, cls.__name__) is cls
     with pytest.raises(AttributeError, match="no attribute 'krums'"):
         _ = bf.krums  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("spec", ["krum", "arc > multi_krum_star", "mda", "monna(trusted=3)"])
+def test_selected_rows_are_counted_as_they_came(spec: str) -> None:
+    x = rows(9)
+    x[0] = torch.nan
+    told = bf.parse(spec).explain(x, f=3)
+    selected = told.steps[-1].note["selected"]
+    assert told.weights is not None
+    assert sorted(selected) == torch.nonzero(told.weights).flatten().tolist()

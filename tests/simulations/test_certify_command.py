@@ -150,6 +150,10 @@ def test_a_saved_input_is_replayed(byzflower, tmp_path):
     shown = "unbounded" if math.isinf(ratios.lam) else f"{ratios.lam:.4g}"
     assert out.startswith("cge: n = 7, f = 2, d = ")
     assert f"λ ≥ {shown}" in out
+    _, out, _ = byzflower("certify", "--replay", "found/cge-n7-f2-counterexample.npz", "--json")
+    assert json.loads(out)["lambda_found"] == ratios.lam
+    code, _, err = byzflower("certify", "krum", "--replay", "found/cge-n7-f2-lambda.npz")
+    assert (code, "the saved input names its rule" in err) == (2, True)
 
 
 def test_what_cannot_be_replayed_is_refused_in_a_line(byzflower, tmp_path):

@@ -51,6 +51,12 @@ def call(capsys, monkeypatch, tmp_path):
             ["--client", "adam"],
             "`client` needs one of gradient, momentum, saga, local_sgd, rsa; found",
         ),
+        (
+            ["--rule", "sign_votes", "--client", "rsa", "--attack", "minmax"],
+            "`attack` minmax searches against a rule or pipeline; found `rule` sign_votes",
+        ),
+        (["--device", "meta"], "`device` needs a usable device; found 'meta'"),
+        (["--partition", "-" * 20_000], "`partition` needs name(parameter=value); found"),
         (["--n", "many"], "Invalid value for '--n': 'many' is not a valid integer."),
         (["--learning-rate", "-1"], "`learning_rate` needs a number > 0; found -1.0"),
         (["--ruel", "mean"], "No such option '--ruel'."),
@@ -86,6 +92,22 @@ def test_rules_run_side_by_side(call, tmp_path):
         assert f"{run.summary['accuracy']:.1%}" in out
         assert (tmp_path / "here" / f"model-{run.config['run']}.npz").is_file()
     assert (tmp_path / "here" / "accuracy.png").is_file()
+
+
+def test_a_rule_given_twice_runs_once(call, tmp_path):
+    specs = ("--rule", "median", "--rule", "median()", "--out", "once")
+    code, out, _ = call("run", *QUICK, *specs)
+    assert (code, out.count("median")) == (0, 1)
+    assert len(read_runs(tmp_path / "once")) == 1
+
+
+def test_the_table_is_printed_where_the_picture_cannot_be_saved(call, tmp_path):
+    (tmp_path / "out" / "accuracy.png").mkdir(parents=True)
+    code, out, err = call("run", *QUICK, "--rule", "median", "--out", "out")
+    assert code == 2
+    assert "final accuracy" in out
+    assert "`out` needs a writable folder; found" in err
+    assert "Traceback" not in err
 
 
 def test_brackets_are_shown_as_they_are(call):

@@ -27,6 +27,8 @@ def test_specs_are_brought_to_one_spelling():
     first = Experiment(rule="arc>nnm >  trimmed_mean", attack="foe( tau = 10 )", clip=2)
     assert first == Experiment(clip=2.0)
     assert isinstance(first.clip, float)
+    decayed = Experiment(partition="dirichlet( 0.3 )", decay=" 9:1e-1,12:0.01 ")
+    assert decayed == Experiment(partition="dirichlet(alpha=0.3)", decay="9:0.1, 12:0.01")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,19 @@ def test_a_last_line_cut_short_is_left_out(tmp_path):
     assert (len(run.rounds), run.summary) == (2, None)
 
 
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_run_after_a_crash_is_recorded(cut, tmp_path):
+    with ResultsFile(tmp_path) as results:
+        results.write("config", "a", rule="mean")
+        results.write("summary", "a", skipped="needs n ≥ 3")
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    write_run(tmp_path, "b", [0.5])
+    first, second = read_runs(tmp_path)
+    assert (first.config["rule"], first.summary) == ("mean", None)
+    assert second.summary["accuracy"] == 0.5
+
+
 def test_of_a_repeated_run_the_last_repetition_counts(tmp_path):
     write_run(tmp_path, "a", [0.1, 0.2, 0.3])
     write_run(tmp_path, "a", [0.7])

@@ -75,12 +75,20 @@ def test_evaluation_without_any_example_gives_no_metrics(fake_grid: Any) -> None
     assert evaluation(strategy, nodes, [metrics(0, accuracy=0.5)] * 3) is None
 
 
-def test_offences_in_evaluation_count_towards_conduct(
+def test_no_majority_of_evaluators_can_frame_a_node(
     make_content: Any, make_round: Any, fake_grid: Any
 ) -> None:
-    strategy = Robust(FedAvg(), "mean", 1)
+    strategy = Robust(FedAvg(), "mean", 2, quarantine_after=1)
     model = {"w": np.zeros(2, np.float32)}
-    make_round(strategy, model, 5).run([make_content(model)] * 5)
-    nodes = fake_grid(dict.fromkeys(range(101, 106)))
-    evaluation(strategy, nodes, [HOSTILE["NaN"], *HONEST])
-    assert strategy.conduct.offences(101) == 1
+    rounds = make_round(strategy, model, 5)
+    rounds.run([make_content(model)] * 5)
+    honest = metrics(10, accuracy=0.5)
+    for claims in (
+        [metrics(10, accuracy=0.5, z=1.0)] * 2 + [honest],  # two of the three who evaluate
+        [metrics(10, accuracy=0.5)] * 2 + [metrics(10, accuracy=float("inf"))],  # diverged
+    ):
+        got = evaluation(strategy, fake_grid(dict.fromkeys((101, 102, 103))), claims)
+        assert got["robust-rejected"] == 1
+    assert [strategy.conduct.offences(node) for node in range(101, 106)] == [0] * 5
+    _, after = rounds.run([make_content(model)] * 5)
+    assert (after["robust-rows"], after["robust-f"]) == (5, 2)

@@ -254,6 +254,42 @@ def test_too_few_replies_keep_the_model_and_stop_the_run_in_the_end(
     assert isinstance(caught.value.__cause__, bf.InfeasibleError)
 
 
+def test_a_run_may_wait_for_ever(make_content: Any, make_round: Any) -> None:
+    strategy = Robust(FedAvg(), "krum", 1, max_skipped_rounds=None)
+    rounds = make_round(strategy, MODEL, 5)
+    for _ in range(7):
+        _, metrics = rounds.run([None, *shifted(make_content)[1:]])
+        assert metrics["robust-skipped"] == 1
+
+
+def test_nodes_whose_silence_stops_the_run_are_warned_of_once(
+    make_round: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for spec, expected in (("krum", 1), ("trimmed_mean", 0)):
+        caplog.clear()
+        rounds = make_round(Robust(FedAvg(), spec, 1), MODEL, 5)
+        rounds.ask()
+        rounds.ask()
+        assert caplog.text.count("1 silent nodes of 5 would leave the model unchanged") == expected
+
+
+def test_nobody_answers_in_another_nodes_place(make_content: Any, make_round: Any) -> None:
+    strategy = Robust(FedAvg(), "trimmed_mean", 1)
+    rounds = make_round(strategy, MODEL, 5)
+    rounds.ask()
+    replies = rounds.replies(shifted(make_content))
+    replies[3].metadata.__dict__["_src_node_id"] = 105  # 105 answers for 104, too
+    _, metrics = strategy.aggregate_train(1, replies)
+    assert (metrics["robust-rows"], metrics["robust-rejected-unasked"]) == (4, 1)
+    assert strategy.conduct.offences(104) == 0
+
+
+def test_a_model_without_numbers_is_refused(make_round: Any) -> None:
+    model = {"w": np.zeros((0, 3), np.float32)}
+    with pytest.raises(ValueError, match="that is no buffer and not empty"):
+        make_round(Robust(FedAvg(), "mean", 0), model, 3).ask()
+
+
 @pytest.mark.parametrize("replies", ["none", "errors"])
 def test_no_replies_keep_the_model(replies: str, make_round: Any) -> None:
     strategy = Robust(FedAvg(), "mean", 0)

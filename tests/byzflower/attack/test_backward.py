@@ -7,6 +7,7 @@ import torch
 
 import byzflower as bf
 from byzflower.attack import MinMax, Tailored
+from byzflower.attack.candidates import Candidates
 
 GRID = (0.01, 0.1, 0.5, 1.0, 3.0, 10.0, 40.0)
 
@@ -83,6 +84,18 @@ class TestMinMax:
         rows, grid = honest(7, 20), (0.1, 10.0)
         named = MinMax(pool="mixtailor", grid=grid)(rows, 1)
         assert torch.equal(named, MinMax(grid=grid)(rows, 1, rule=bf.MixTailor()))
+
+    def test_members_draw_in_the_order_of_the_pool(self, honest, monkeypatch) -> None:
+        asked = []
+        effect = Candidates.effect
+        monkeypatch.setattr(
+            Candidates,
+            "effect",
+            lambda self, m, draws: asked.append(m.spec) or effect(self, m, draws),
+        )
+        pool = ["bucketing(s=2) > median", "krum", "mean", "bucketing(s=2) > krum", "median"]
+        MinMax(pool=(*pool, "krum"), grid=GRID)(honest(9), 2)
+        assert asked == [m for m in pool if m != "bucketing(s=2) > krum"]
 
     def test_members_out_of_range_stay_out(self, honest) -> None:
         rows = honest(6)
