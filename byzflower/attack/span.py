@@ -34,6 +34,7 @@ class Span:
         self.updates, self.rows, self.fixed, self.center = updates, rows, fixed, center
         self._measured: dict[bool, Geometry] = {}
         self._distances: dict[float, Array] = {}
+        self._gammas: dict[tuple[int, bool], Array] = {}
 
     def measured(self, centred: bool) -> Geometry:
         """Geometry of the spanning vectors (and the centre): one pass over d, the first time."""
@@ -52,19 +53,27 @@ class Span:
         """Return the geometry of the server's rows under one candidate."""
         if not gram:
             return CandidateGeometry(self, candidate)
-        source, rows = self.measured(centred), self.rows[candidate]
+        source = self.measured(centred)
         extra = len(source.gamma) - 1 - self.updates.n  # 1 with a centre, else 0
+        key = candidate, bool(extra)
+        if key not in self._gammas:
+            self._gammas[key] = self._gamma(source.gamma, self.rows[candidate], extra)
+        return CandidateGeometry(
+            self, candidate, self._gammas[key], has_center=bool(extra), unit=source.unit
+        )
+
+    @staticmethod
+    def _gamma(source: Array, rows: Array, extra: int) -> Array:
+        """Gram matrix about the centre of rows that are combinations of measured ones."""
         n, spanning = rows.shape
         # Row i is Σ_j rows_ij (r + y_j): about r, it lies at (Σ_j rows_ij − 1) r + rows_i y.
-        over = np.zeros((1 + n + extra, len(source.gamma)))
+        over = np.zeros((1 + n + extra, len(source)))
         over[0, 0] = 1.0
         over[1 : n + 1, 0] = rows.sum(axis=1) - 1
         over[1 : n + 1, 1 : spanning + 1] = rows
         over[n + 1 :, spanning + 1 :] = np.eye(extra)
-        gamma = over @ source.gamma @ over.T
-        return CandidateGeometry(
-            self, candidate, (gamma + gamma.T) / 2, has_center=bool(extra), unit=source.unit
-        )
+        gamma: Array = over @ source @ over.T
+        return (gamma + gamma.T) / 2
 
     def distances(self, p: float) -> Array:
         """‖x_i − x_j‖_p for every candidate, (T, n, n): one pass over d, the first time."""

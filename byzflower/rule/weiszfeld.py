@@ -77,16 +77,16 @@ def coordinates(gram: Array) -> Array:
     array([[2.],
            [1.]])
     """
-    rest = gram.copy()
+    rest = np.array(gram, order="C")
+    diagonal = rest.reshape(-1)[:: len(gram) + 1]  # a view
     columns = []
     noise = len(gram) * np.finfo(np.float64).eps * np.maximum(np.diag(gram), 0.0)
     for _ in range(len(gram)):
-        diagonal = np.diag(rest)
         pivot = int(np.argmax(np.where(diagonal > noise, diagonal, 0.0)))
         if not diagonal[pivot] > noise[pivot]:
             break
         column = rest[:, pivot] / np.sqrt(diagonal[pivot])
-        rest = rest - np.outer(column, column)
+        rest -= column[:, None] * column
         rest[pivot] = rest[:, pivot] = 0.0
         columns.append(column)
     return np.array(columns).reshape(len(columns), len(gram)).T.copy()

@@ -47,12 +47,12 @@ def command(
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with ResultsFile(out) as results:
+        if suite is Suite.rules and device == "cpu":
+            _memory(results)  # first: what a process has freed, it uses again unseen
         for rows in _suite(suite, training, repeats, device, ray):
             show(rows)
             for row in rows:
                 results.write("bench", suite.value, **dataclasses.asdict(row))
-        if suite is Suite.rules and device == "cpu":
-            _memory(results)
 
 
 def _suite(

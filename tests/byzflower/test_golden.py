@@ -28,7 +28,7 @@ GOLDEN = [
     ("geometric_median", LINE, 3, 4.0),  # on a line the median
     ("geometric_median", [0.0, 1.0, 2.0, 9.0], 1, 1.5),  # any point of [1, 2]; the middle
     ("cge", [-1.0, 2.0, -3.0, 4.0], 1, -2 / 3),
-    ("cge", [1.0, -1.0, 1.0], 2, 1.0),  # equal norms: the lowest row
+    ("cge", [1.0, -1.0, 1.0], 1, 0.0),  # equal norms: the lowest rows
     ("centered_clipping(tau=2.0)", LINE, 1, 11 / 7),  # 0 1 2 2 2 2 2
     ("centered_clipping(tau=10.0, steps=2)", [0.0, 1.0, 100.0], 1, 44 / 9),  # 11/3, then + 11/9
     ("bulyan", LINE, 1, 4.0),  # picks 3 4 1 5 7, the last two by further neighbours; 3 4 5

@@ -125,7 +125,7 @@ ORACLES: list[tuple[str, int, int, Oracle]] = [
     ("multi_krum_star", 2, 1, multi_krum(lambda n, f: n - f - 1, lambda n, f: n - f)),
     ("multi_krum_star(q=1)", 2, 1, multi_krum(lambda n, f: n - f - 1, lambda n, f: 1)),
     ("mda", 2, 1, mda),
-    ("cge", 1, 1, cge),
+    ("cge", 2, 1, cge),
     ("monna", 2, 1, monna),
     ("centered_clipping(tau=2.5, steps=3)", 1, 1, centered_clipping),
     ("bulyan", 4, 3, bulyan_of_krum),
