@@ -15,7 +15,7 @@ from torch import Tensor
 from byzflower.geometry import finite_rows
 from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.buffers import Buffers, buffer_names
-from byzflower.updates import Updates
+from byzflower.updates import Updates, stacked_view
 
 __all__ = ["Forgery"]
 
@@ -71,18 +71,15 @@ class Forgery:
     def _rows(self, models: list[Model]) -> Tensor:
         parts = [self._first[name] for name in self._parameters]
         dtype = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
-        device = parts[0].device if parts else None
-        d = sum(part.numel() for part in parts)
-        rows = torch.empty(len(models), d, dtype=dtype, device=device)
-        for row, model in zip(rows, models, strict=True):
-            offset = 0
-            for name in self._parameters:
-                part = row[offset : offset + model[name].numel()].view(model[name].shape)
-                part.copy_(model[name])
-                if self._base is not None:
-                    part.sub_(self._base[name].to(part))
-                offset += part.numel()
-        return rows
+        blocks = [torch.empty(len(models), 0, dtype=dtype)] if not parts else []
+        for name in self._parameters:
+            arrays = [model[name] for model in models]
+            stacked = stacked_view(arrays)  # free, where an engine trained all clients at once
+            block = (torch.stack(arrays) if stacked is None else stacked).to(dtype)
+            if self._base is not None:
+                block = block - self._base[name].to(block)
+            blocks.append(block.reshape(len(models), -1))
+        return torch.cat(blocks, dim=1)
 
     def content(self, update: Tensor) -> RecordDict:
         """Return a reply with this update (d,): what an honest node would send, had it made it."""

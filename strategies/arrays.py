@@ -47,10 +47,13 @@ class SharedArray(Array):
     """
 
     def __init__(self, tensor: Tensor) -> None:
-        self.__dict__["_tensor"] = tensor.detach()
-        self.dtype = str(tensor.dtype).removeprefix("torch.")
-        self.shape = tuple(tensor.shape)
-        self.stype = NUMPY_STYPE
+        # Flower's attributes forget cached bytes when set, which a new array has none of.
+        self.__dict__.update(
+            _tensor=tensor.detach(),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tuple(tensor.shape),
+            stype=NUMPY_STYPE,
+        )
 
     @property
     def tensor(self) -> Tensor:
