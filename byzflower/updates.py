@@ -32,6 +32,8 @@ class Piece(NamedTuple):
     @property
     def rows(self) -> Block:
         """The piece as a block of its own: views."""
+        if self.width == self.block[0].numel():
+            return self.block
         if isinstance(self.block, torch.Tensor):
             return self.block[:, self.low : self.high]
         return tuple(row[self.low : self.high] for row in self.block)

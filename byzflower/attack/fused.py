@@ -6,7 +6,6 @@ squared distance live in registers, where tensor operations write and read some 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ import torch
 
 from byzflower.attack.order import comparators
 from byzflower.kernels import Reduction
+from byzflower.kernels.cpu.addresses import of_vectors
 from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
 
 __all__ = ["WIDTH", "Fused", "fused"]
@@ -60,14 +60,13 @@ class Fused:
         scalars
             a, b, lift and shift of each candidate, contiguous (T, 4), in the rows' dtype.
         """
-        vectors = (mean, direction, row, *rows)
-        addresses = (ctypes.c_void_p * len(vectors))(*(x.data_ptr() for x in vectors))
+        addresses = of_vectors((mean, direction, row, *rows))
         starts = range(0, mean.numel(), _PART)
         sums = mean.new_zeros((len(starts), len(scalars), 2, WIDTH))
         for start, part in zip(starts, sums, strict=True):
             stop = min(start + _PART, mean.numel())
             self._run(
-                ctypes.addressof(addresses),
+                addresses.ctypes.data,
                 scalars.data_ptr(),
                 len(scalars),
                 start,

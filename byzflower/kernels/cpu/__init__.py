@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -50,10 +49,16 @@ def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
 def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
     spans: deque[_Span] = deque()
     offset = 0
+    dtypes = {compute_dtype(block) for block in source.blocks}
+    weights = {
+        dtype: None if source.mixing is None else Weights.of(source.mixing, dtype)
+        for dtype in dtypes
+    }
     for block in source.blocks:
         width = block[0].numel()
         if width:
-            job = _Job.of(source, reduction, block, out[offset : offset + width])
+            target = out[offset : offset + width]
+            job = _Job.of(source, reduction, block, weights[compute_dtype(block)], target)
             spans.extend(job.spans())
         offset += width
 
@@ -90,10 +95,15 @@ class _Job:
     out: Tensor
 
     @classmethod
-    def of(cls, source: Source, reduction: Reduction, block: Block, out: Tensor) -> _Job:
-        mixed = source.mixing is not None
-        kernel = compiled(reduction, source.m, _name(block[0].dtype), mixed)
-        weights = None if source.mixing is None else Weights.of(source.mixing, compute_dtype(block))
+    def of(
+        cls,
+        source: Source,
+        reduction: Reduction,
+        block: Block,
+        weights: Weights | None,
+        out: Tensor,
+    ) -> _Job:
+        kernel = compiled(reduction, source.m, _name(block[0].dtype), weights is not None)
         rows = source.rows
         if weights is not None:
             rows = tuple(rows[row] for row in weights.order)
@@ -127,7 +137,7 @@ class _Span:
         results = target if direct else torch.empty(max(width, TILE), dtype=dtype)
         work = torch.empty(job.kernel.work + 64, dtype=torch.uint8)
         job.kernel.run(
-            ctypes.addressof(places),
+            places.ctypes.data,
             0 if weights is None else weights.values.data_ptr(),
             0 if weights is None else weights.counts.data_ptr(),
             start,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from byzflower.kernels.reduction import Block
 
-__all__ = ["Addresses", "addresses", "stacked"]
+__all__ = ["Addresses", "addresses", "of_vectors", "stacked"]
 
-Addresses: TypeAlias = "ctypes.Array[ctypes.c_void_p]"
+# Not an array of ctypes: making its type, again in every round, takes longer than small kernels.
+Addresses: TypeAlias = npt.NDArray[np.uintp]
 
 
 def addresses(block: Block, rows: Sequence[int]) -> Addresses | None:
@@ -21,10 +23,15 @@ def addresses(block: Block, rows: Sequence[int]) -> Addresses | None:
         return stacked(block, rows) if block.stride(1) == 1 else None
     if any(block[row].stride(0) != 1 for row in rows):
         return None
-    return (ctypes.c_void_p * len(rows))(*(block[row].data_ptr() for row in rows))
+    return of_vectors(block[row] for row in rows)
+
+
+def of_vectors(vectors: Iterable[Tensor]) -> Addresses:
+    """Return the addresses of vectors whose elements are adjacent."""
+    return np.array([vector.data_ptr() for vector in vectors], dtype=np.uintp)
 
 
 def stacked(block: Tensor, rows: Sequence[int]) -> Addresses:
     """Return the addresses of rows of one tensor whose rows' elements are adjacent."""
     first, step = block.data_ptr(), block.stride(0) * block.element_size()
-    return (ctypes.c_void_p * len(rows))(*(first + row * step for row in rows))
+    return np.array([first + row * step for row in rows], dtype=np.uintp)

@@ -6,7 +6,6 @@ float32 within a tile, across tiles in float64; each pair is multiplied once, no
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from functools import cache
 
@@ -85,7 +84,7 @@ class CentredRows:
         out = np.zeros((side, side))
         for rows, columns in self._ranges:
             self._function(
-                ctypes.addressof(rows),
+                rows.ctypes.data,
                 self.n,
                 middle,
                 columns,
