@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import itemgetter
 
 import numpy as np
@@ -92,6 +92,13 @@ def coordinates(gram: Array) -> Array:
     return np.array(columns).reshape(len(columns), len(gram)).T.copy()
 
 
+@lru_cache(maxsize=64)
+def _reach(n: int) -> Array:
+    """If m > n/2 points lie within ρ of z, the median lies within 2mρ/(2m − n) of it: by m."""
+    counts = np.arange(n // 2 + 1, n + 1)
+    return 2 * counts / (2 * counts - n)
+
+
 def _start(points: Array, distances: Array) -> _Point:
     """Mean of the tightest majority, or the row of least F: starts that no outlier moves."""
     majority = len(points) // 2 + 1
@@ -143,10 +150,14 @@ class _Point:
         return _lengths(self.apart)
 
     @cached_property
+    def sorted(self) -> Array:
+        """The distances in order."""
+        return np.sort(self.distances)
+
+    @cached_property
     def near(self) -> npt.NDArray[np.bool_]:
         """Rows that z coincides with."""
-        half = len(self.distances) // 2
-        middle = float(np.partition(self.distances, half)[half])
+        middle = self.sorted[len(self.distances) // 2]
         coincide: npt.NDArray[np.bool_] = self.distances <= _COINCIDE * middle
         return coincide
 
@@ -165,15 +176,12 @@ class _Point:
     @cached_property
     def gap(self) -> float:
         """Certified bound on (F(z) − min F) / Σ of the majority's distances."""
-        n = len(self.distances)
-        order = np.sort(self.distances)
+        n, order = len(self.distances), self.sorted
         majority = n // 2 + 1
         scale = order[:majority].sum()
         if scale == 0.0:  # a majority coincides: that point is the median
             return 0.0
-        counts = np.arange(majority, n + 1)
-        # If m > n/2 points lie within ρ of z, the median lies within 2mρ/(2m − n) of it.
-        radius = np.min(2 * counts / (2 * counts - n) * order[majority - 1 :])
+        radius = (_reach(n) * order[majority - 1 :]).min()
         excess = max(float(np.linalg.norm(self.gradient)) - np.count_nonzero(self.near), 0.0)
         return float((excess * radius + 2 * self.distances[self.near].sum()) / scale)
 
