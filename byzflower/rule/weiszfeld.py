@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +107,8 @@ def _start(points: Array, distances: Array) -> _Point:
     # Distances are capped so that an outlier's drown no digits of the others'.
     capped = np.minimum(distances, 1e6 * np.median(distances)).sum(axis=1)
     row = _Point.at(points, int(np.argmin(capped)), np.zeros_like(mean))
-    return row if centre.change(points[row.nearest] - points[tightest] - mean) < 0 else centre
+    way = points[row.nearest] - points[tightest] - mean
+    return row if centre.changes(way[None])[0] < 0 else centre
 
 
 def _optimal_rows(points: Array, distances: Array, gap: float) -> dict[int, float]:
@@ -198,14 +197,14 @@ class _Point:
             beyond = 1 - np.count_nonzero(self.near) / np.linalg.norm(self.gradient)
             return self._moved(plain * max(0.0, beyond))
         # The nearest row is the way into a tight cluster.
-        steps = [(self.change(step), step) for step in (plain, -self.offset)]
+        steps = [plain, -self.offset]
         newton = self._newton()
         if newton is not None:
-            damped = (length * newton for length in _DAMPING)
-            falls = ((change, step) for step in damped if (change := self.change(step)) < 0.0)
-            steps += itertools.islice(falls, 1)
-        _, step = min(reversed(steps), key=itemgetter(0))
-        return self._moved(step)
+            steps += [length * newton for length in _DAMPING]
+        changes = self.changes(np.array(steps))
+        undamped = 2 + np.flatnonzero(changes[2:] < 0.0)[:1]  # damped no more than needed
+        choice = min([*undamped, 1, 0], key=lambda i: changes[i])
+        return self._moved(steps[choice])
 
     def _moved(self, step: Array) -> _Point:
         return _Point.at(self.points, self.nearest, self.offset + step)
@@ -220,8 +219,10 @@ class _Point:
             return None
         return step if np.isfinite(step).all() and step @ self.gradient < 0 else None
 
-    def change(self, step: Array) -> float:
-        """F(z + step) − F(z), without the cancellation of two sums."""
-        gained = 2 * (self.apart @ step) + step @ step
-        both = _lengths(self.apart + step) + self.distances
-        return float((gained / np.where(both > 0, both, 1.0)).sum())
+    def changes(self, steps: Array) -> Array:
+        """F(z + step) − F(z) for steps (k, r), without the cancellation of two sums."""
+        squares = np.einsum("ki,ki->k", steps, steps)
+        gained = 2 * (steps @ self.apart.T) + squares[:, None]
+        both = _lengths(self.apart + steps[:, None]) + self.distances
+        changes: Array = (gained / np.where(both > 0, both, 1.0)).sum(axis=1)
+        return changes
