@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -16,3 +20,17 @@ def small():
         rule="trimmed_mean", partition="iid", model="softmax", n=5, f=1, rounds=3, batch=8
     )
     return lambda **options: dataclasses.replace(base, **options)
+
+
+@pytest.fixture(scope="session")
+def tolerating_ray() -> Callable[[], AbstractContextManager[None]]:
+    """Return a context: Ray leaves /dev/null open and does not wait for its own processes."""
+
+    @contextmanager
+    def tolerating() -> Iterator[None]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield
+            gc.collect()
+
+    return tolerating

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
-import warnings
 
 import pytest
 import torch
@@ -154,7 +152,7 @@ def test_mixtailor_says_what_it_drew():
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_same_models_on_flowers_ray_simulation(tmp_path):
+def test_same_models_on_flowers_ray_simulation(tmp_path, tolerating_ray):
     """One start of Ray runs all five, one after another: the messages say which client to be."""
     pytest.importorskip("ray")
     experiments = {
@@ -180,11 +178,8 @@ def test_same_models_on_flowers_ray_simulation(tmp_path):
             for name, (make, *_) in CASES.items()
         }
 
-    with warnings.catch_warnings():
-        # Ray leaves /dev/null open and does not wait for its own processes.
-        warnings.simplefilter("ignore", ResourceWarning)
+    with tolerating_ray():
         on_ray = run_on_ray(server, client, N)
-        gc.collect()
     for name, (make, algorithm, *_) in CASES.items():
         here = train(make, algorithm, experiments[name], rounds=3)
         torch.testing.assert_close(on_ray[name], here, rtol=0, atol=1e-5)

@@ -43,7 +43,7 @@ def test_an_interrupted_run_leaves_what_was_done(small, tmp_path):
 def test_a_summary_says_why_the_last_round_was_skipped(small, tmp_path):
     with ResultsFile(tmp_path) as results:
         summary = record_run(small(model="mlp", learning_rate=1e38), results)
-    assert "NaN or Inf" in summary["skipped"]
+    assert "NaN, Inf or numbers too large" in summary["skipped"]
 
 
 def curves():

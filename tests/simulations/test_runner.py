@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
-
 import pytest
 import torch
 
@@ -63,12 +60,9 @@ def test_the_batched_engine_follows_the_same_path(small, client):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_ray_follows_the_same_path(small):
-    with warnings.catch_warnings():
-        # Ray leaves /dev/null open and does not wait for its own processes.
-        warnings.simplefilter("ignore", ResourceWarning)
+def test_ray_follows_the_same_path(small, tolerating_ray):
+    with tolerating_ray():
         rounds, _ = run(small(engine="ray", client="saga"))
-        gc.collect()
     same_path(run(small(engine="inprocess", client="saga"))[0], rounds)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import select
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,13 +137,9 @@ def in_process() -> Run:
 
 
 @pytest.fixture(scope="module")
-def on_ray() -> Run:
-    with warnings.catch_warnings():
-        # Ray leaves /dev/null open and does not wait for its own processes.
-        warnings.simplefilter("ignore", ResourceWarning)
-        run = conduct(run_on_ray, ray_init={"num_cpus": 2})
-        gc.collect()
-    return run
+def on_ray(tolerating_ray) -> Run:
+    with tolerating_ray():
+        return conduct(run_on_ray, ray_init={"num_cpus": 2})
 
 
 @pytest.mark.ray
