@@ -72,14 +72,15 @@ class _Measurement:
 
     def __post_init__(self) -> None:
         updates, center = self.updates, self.center
-        self.narrow = (
-            updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
-        )
         self.compiled = (
-            self.narrow
+            updates.dtype != torch.float64
             and updates.n * updates.d >= _WORTH_COMPILING
             and (center is None or (center.dtype == updates.dtype and center.is_contiguous()))
             and CentredRows.supports(updates.blocks[0])
+        )
+        # Torch may be told to multiply float32 in fewer digits; the compiled code is not.
+        self.narrow = self.compiled or (
+            updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
         )
         self.first = self._median_row()
 

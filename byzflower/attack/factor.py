@@ -43,9 +43,9 @@ class FactorAttack(Attack):
 
     Adaptive (ARC D.3): each round, the τ of ``grid`` that maximises ‖honest mean − aggregate‖ for
     the server's own rule, ties going to the lowest τ. The server is taken to assume as many faults
-    as there are colluders. Where it draws at random
-    (bucketing, resampling, a MixTailor pool) the colluders know the distribution, never the draw,
-    and maximise the mean square over ``draws`` draws of their own, the same ones for every τ.
+    as there are colluders. Where it draws at random (bucketing, resampling, a MixTailor pool) the
+    colluders know the distribution, never the draw, and maximise the mean square over ``draws``
+    draws of their own, the same ones for every τ.
     """
 
     tau: float | str | None

@@ -15,6 +15,7 @@ from byzflower.attack.order import comparators
 from byzflower.kernels import Reduction
 from byzflower.kernels.cpu.addresses import of_vectors
 from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
+from byzflower.kernels.cpu.element import name_of
 
 __all__ = ["WIDTH", "Fused", "fused"]
 
@@ -27,7 +28,7 @@ _MOST_ROWS = 128  # the code of longer networks takes seconds to compile
 @lru_cache(maxsize=256)
 def fused(reduction: Reduction, p: int, copies: int, dtype: torch.dtype) -> Fused | None:
     """Return the code for p rows and some copies of one more, if it can be compiled."""
-    if p > _MOST_ROWS or dtype not in _KINDS or not available(str(dtype).removeprefix("torch.")):
+    if p > _MOST_ROWS or dtype not in _KINDS or not available(name_of(dtype)):
         return None
     return Fused(reduction, p, copies, dtype)
 

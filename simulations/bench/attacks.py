@@ -30,10 +30,10 @@ _RULES = (
 
 
 def bench_attacks(
+    cases: tuple[tuple[int, int, int], ...],
     *,
     device: str = "cpu",
     repeats: int = 5,
-    cases: tuple[tuple[int, int, int], ...] = CASES,
     rules: tuple[str, ...] = _RULES,
 ) -> Iterator[list[Row]]:
     """Yield the rows of one rule at a time; the reference is one aggregation by it.

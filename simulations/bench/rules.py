@@ -33,7 +33,7 @@ _TOLERANCE = {"geometric_median": 0.05, PIPELINE: 0.05}
 
 
 def bench_rules(
-    *, device: str = "cpu", repeats: int = 5, cases: tuple[tuple[int, int, int], ...] = CASES
+    cases: tuple[tuple[int, int, int], ...], *, device: str = "cpu", repeats: int = 5
 ) -> Iterator[list[Row]]:
     """Yield the rows of one rule at one size at a time."""
     for n, d, f in cases:

@@ -13,7 +13,7 @@ from torch.func import vmap
 
 import byzflower as bf
 from byzflower.clients.algorithms import Batch, Step
-from byzflower.simulations.bench.byzfl_peer import byzfl_rounds
+from byzflower.simulations.bench.byzfl_training import byzfl_rounds
 from byzflower.simulations.bench.measure import Row
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.runner import Round, run_experiment

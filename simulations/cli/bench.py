@@ -61,10 +61,10 @@ def _suite(
     from byzflower.simulations.bench import attacks, rules
 
     if suite is Suite.rules:
-        yield from rules.bench_rules(device=device, repeats=repeats)
+        yield from rules.bench_rules(rules.CASES, device=device, repeats=repeats)
         return
     if suite is Suite.attacks:
-        yield from attacks.bench_attacks(device=device, repeats=repeats)
+        yield from attacks.bench_attacks(attacks.CASES, device=device, repeats=repeats)
         return
     engines = ["batched", "inprocess", *(["ray"] if ray else [])]
     repeats = min(repeats, 3)

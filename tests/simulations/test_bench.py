@@ -96,7 +96,7 @@ def test_peers_are_given_the_same_problem(spec: str) -> None:
 
 
 def test_rules_against_limits_and_peers() -> None:
-    cases = list(rules.bench_rules(repeats=1, cases=TINY))
+    cases = list(rules.bench_rules(TINY, repeats=1))
     assert {rows[0].subject for rows in cases} >= {"median", "trimmed_mean", rules.PIPELINE}
     for rows in cases:
         assert {row.case for row in rows} == {"n=9 d=300 f=2"}
@@ -112,7 +112,7 @@ def test_rules_against_limits_and_peers() -> None:
 
 def test_searches_against_one_aggregation() -> None:
     specs = ("krum", "nnm > trimmed_mean")
-    cases = list(attacks.bench_attacks(repeats=1, cases=TINY, rules=specs))
+    cases = list(attacks.bench_attacks(TINY, repeats=1, rules=specs))
     assert len(cases) == 2
     for rows in cases:
         assert [row.subject for row in rows] == [
@@ -137,9 +137,6 @@ def test_engines_against_the_clients_alone() -> None:
 
 def test_the_command_prints_a_table_and_leaves_results(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(rules, "CASES", TINY)
-    monkeypatch.setattr(
-        rules.bench_rules, "__kwdefaults__", {**rules.bench_rules.__kwdefaults__, "cases": TINY}
-    )
     done = CliRunner().invoke(app, ["bench", "rules", "--repeats", "1", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "one read of the data" in done.output

@@ -12,8 +12,8 @@ from torch import Tensor
 from byzflower.kernels import reference
 from byzflower.kernels.cpu.addresses import Addresses, addresses, stacked
 from byzflower.kernels.cpu.compiler import available
-from byzflower.kernels.cpu.element import TILE
-from byzflower.kernels.cpu.kernel import Kernel, compiled
+from byzflower.kernels.cpu.element import TILE, name_of
+from byzflower.kernels.cpu.reductions import Kernel, compiled
 from byzflower.kernels.cpu.weights import Weights
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source, compute_dtype
@@ -30,7 +30,7 @@ def supports(source: Source) -> bool:
         source.device.type == "cpu"
         and source.m <= _MOST_ROWS
         and not source.needs_float64
-        and all(available(_name(block[0].dtype)) for block in source.blocks)
+        and all(available(name_of(block[0].dtype)) for block in source.blocks)
     )
 
 
@@ -103,7 +103,7 @@ class _Job:
         weights: Weights | None,
         out: Tensor,
     ) -> _Job:
-        kernel = compiled(reduction, source.m, _name(block[0].dtype), weights is not None)
+        kernel = compiled(reduction, source.m, name_of(block[0].dtype), weights is not None)
         rows = source.rows
         if weights is not None:
             rows = tuple(rows[row] for row in weights.order)
@@ -148,7 +148,3 @@ class _Span:
         )
         if not direct:
             target.copy_(results[:width])
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

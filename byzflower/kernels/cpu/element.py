@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TILE", "Element", "address"]
+import torch
+
+__all__ = ["TILE", "Element", "address", "name_of"]
 
 TILE = 64  # columns; a multiple of every vector's width
 _VECTOR_BYTES = 32
@@ -80,6 +82,15 @@ class Element:
         """Bring doubles back to the compute type."""
         cast = "bitcast" if self.compute == "double" else "fptrunc"
         return f"{value} = {cast} {self.d} {wide} to {self.x}"
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return the name that an :class:`Element` is made from.
+
+    >>> name_of(torch.float32)
+    'float32'
+    """
+    return str(dtype).removeprefix("torch.")
 
 
 def address(pointer: str, row: str, element: Element, mixed: bool, unique: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from byzflower.kernels.cpu.addresses import Addresses, addresses, stacked
 from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
-from byzflower.kernels.cpu.element import Element
+from byzflower.kernels.cpu.element import Element, name_of
 from byzflower.kernels.reduction import Block
 
 __all__ = ["CentredRows"]
@@ -40,10 +40,10 @@ class CentredRows:
 
     def __init__(self, pieces: Sequence[Block]) -> None:
         self.n = len(pieces[0])
-        self._function = _function(_name(pieces[0][0].dtype))
+        self._function = _function(name_of(pieces[0][0].dtype))
         self._ranges: list[tuple[Addresses, int]] = []
         self._copies: list[Tensor] = []
-        width = Element(_name(pieces[0][0].dtype)).width
+        width = Element(name_of(pieces[0][0].dtype)).width
         rests = []
         for piece in pieces:
             columns = piece[0].numel()
@@ -62,7 +62,9 @@ class CentredRows:
         """Tell whether code for such rows can be made here."""
         row = piece[0]
         return (
-            row.device.type == "cpu" and row.dtype != torch.float64 and available(_name(row.dtype))
+            row.device.type == "cpu"
+            and row.dtype != torch.float64
+            and available(name_of(row.dtype))
         )
 
     def _in_place(self, piece: Block) -> Addresses:
@@ -95,10 +97,6 @@ class CentredRows:
             )
         lower = np.tril(out[:count, :count])
         return lower + np.tril(lower, -1).T
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 @cache

@@ -60,9 +60,8 @@ def is_defined(spec: str, n: int, f: int) -> bool:
 )
 def test_measures_what_the_rule_would_do(spec, h, f, honest, brute) -> None:
     rule, rows = bf.parse(spec), honest(h, 60, dtype=torch.float64)
-    # Equally near values of averages, and double eigenvalues, are ties that rounding decides.
-    tied = "caf" in spec or ("nnm" in spec and ("meamed" in spec or "bulyan" in spec))
-    tolerance = 0.2 if tied else 1e-7
+    # Averages of few rows are often equally near their median: ties that rounding decides.
+    tolerance = 0.03 if "nnm > meamed" in spec else 1e-7
     for attack in ATTACKS:
         found = effect(rows, f, attack, rule)
         oracle = brute(rows, sent(rows, f, attack), f, rule)

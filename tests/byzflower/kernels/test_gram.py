@@ -110,3 +110,13 @@ def test_works_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         plain = measure(Updates.of(rows)).gamma
     compiler.available.cache_clear()
     np.testing.assert_allclose(plain, compiled, rtol=1e-5, atol=1e-5 * np.abs(plain).max())
+
+
+def test_what_torch_is_told_of_precision_changes_nothing() -> None:
+    rows = torch.randn(9, 10_000)
+    before, expected = torch.get_float32_matmul_precision(), measure(Updates.of(rows)).gamma
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert np.array_equal(measure(Updates.of(rows)).gamma, expected)
+    finally:
+        torch.set_float32_matmul_precision(before)

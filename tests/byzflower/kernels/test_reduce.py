@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import byzflower
 from byzflower.kernels import Reduction, cpu, reduce, reference
-from byzflower.kernels.cpu import assembly, compiler, kernel
+from byzflower.kernels.cpu import assembly, compiler
+from byzflower.kernels.cpu.reductions import compiled
 from byzflower.kernels.source import Source
 
 BACKENDS = {"torch": reference.reduce, "llvm": cpu.reduce}
@@ -114,13 +115,13 @@ def test_code_may_be_cut_anywhere(
     monkeypatch.setattr(assembly, "_SEGMENT", segment)
     x = draw(np.random.default_rng(segment), "ties", (14, 67), dtype)
     out = torch.empty(67, dtype=dtype)
-    kernel.compiled.cache_clear()
+    compiled.cache_clear()
     try:
         for reduction in (Reduction("trimmed_mean", 3), Reduction("around_median", 8)):
             cpu.reduce(Source.of([x]), reduction, out)
             assert_close(out, *oracle(x.double().numpy(), reduction))
     finally:
-        kernel.compiled.cache_clear()
+        compiled.cache_clear()
 
 
 @settings(max_examples=25, deadline=None)
