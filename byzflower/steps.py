@@ -127,6 +127,10 @@ class Rule(Step, Aggregator):
     def plan(self, geometry: Geometry, f: int) -> Plan:
         """Decide, in n dimensions, how the rows are combined."""
 
+    def plans(self, geometries: Sequence[Geometry], faults: Sequence[int]) -> list[Plan]:
+        """Decide for many geometries of as many rows; rules that gain by sharing override it."""
+        return [self.plan(geometry, f) for geometry, f in zip(geometries, faults, strict=True)]
+
     def explain(
         self,
         x: Updates | torch.Tensor | Sequence[torch.Tensor],
@@ -207,17 +211,45 @@ class Pipeline(Aggregator):
 
     def decide(self, geometry: Geometry, f: int, rng: torch.Generator | None = None) -> Decision:
         """Run every step in n dimensions; the plan is over the geometry's kept original rows."""
-        rng = entropy() if rng is None else rng
-        reports = []
+        return self.decide_each([geometry], f, [entropy() if rng is None else rng])[0]
+
+    def decide_each(
+        self, geometries: Sequence[Geometry], f: int, rngs: Sequence[torch.Generator]
+    ) -> list[Decision]:
+        """Decide for many geometries of as many rows, each with its own randomness.
+
+        A search over what faulty rows might be asks for all of them at once, so that rules whose
+        decision takes many small operations share them.
+        """
+        mixed, faults, reports = zip(
+            *(
+                self._mixed(geometry, f, rng)
+                for geometry, rng in zip(geometries, rngs, strict=True)
+            ),
+            strict=True,
+        )
+        plans = self.rule.plans(mixed, faults)
+        return [
+            self._decision(*decided) for decided in zip(plans, mixed, faults, reports, strict=True)
+        ]
+
+    def _mixed(
+        self, geometry: Geometry, f: int, rng: torch.Generator
+    ) -> tuple[Geometry, int, tuple[StepReport, ...]]:
+        reports: tuple[StepReport, ...] = ()
         for step in self.before:
             mixing = step.mix(geometry, f, rng)
-            reports.append(StepReport(step.name, step.spec, geometry.n, f, mixing.note))
+            reports += (StepReport(step.name, step.spec, geometry.n, f, mixing.note),)
             geometry, f = geometry.mixed(mixing.matrix), mixing.f
-        plan = self.rule.plan(geometry, f)
-        reports.append(StepReport(self.rule.name, self.rule.spec, geometry.n, f, plan.note))
+        return geometry, f, reports
+
+    def _decision(
+        self, plan: Plan, geometry: Geometry, f: int, earlier: tuple[StepReport, ...]
+    ) -> Decision:
+        last = StepReport(self.rule.name, self.rule.spec, geometry.n, f, plan.note)
         if geometry.is_mixed:
             plan = over_originals(plan, geometry.matrix)
-        return Decision(plan, f, tuple(reports))
+        return Decision(plan, f, (*earlier, last))
 
 
 def _checked_center(center: torch.Tensor | None, updates: Updates) -> torch.Tensor | None:

@@ -172,18 +172,17 @@ class Candidates:
     def _decisions(self, pipeline: Pipeline, draws: int) -> Iterator[list[Plan]]:
         """All candidates' plans under the same draw, for each draw; one if nothing is drawn."""
         gram = any(step.needs_gram for step in (*pipeline.before, pipeline.rule))
+        geometries = [
+            self.span.at(t, centred=pipeline.needs_center, gram=gram) for t in range(len(self))
+        ]
         rng = self.seen.rng
         for _ in range(draws):
             seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
-            plans, drawn = [], False
-            for t in range(len(self)):
-                own = torch.Generator().manual_seed(seed)
-                before = own.get_state()
-                geometry = self.span.at(t, centred=pipeline.needs_center, gram=gram)
-                plans.append(pipeline.decide(geometry, self.seen.f, own).plan)
-                drawn = drawn or not torch.equal(before, own.get_state())
-            yield plans
-            if not drawn:
+            own = [torch.Generator().manual_seed(seed) for _ in geometries]
+            before = own[0].get_state()
+            decisions = pipeline.decide_each(geometries, self.seen.f, own)
+            yield [decision.plan for decision in decisions]
+            if all(torch.equal(before, generator.get_state()) for generator in own):
                 return
 
     def _weighted(self, t: int, plan: Weighted, needs_center: bool) -> tuple[float, float]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from byzflower.geometry import Array, Geometry
-from byzflower.plans import Weighted
+from byzflower.plans import Plan, Weighted
 from byzflower.registry import register
-from byzflower.rule.weiszfeld import weiszfeld
+from byzflower.rule.weiszfeld import weiszfeld, weiszfeld_each
 from byzflower.steps import Rule
 from byzflower.validation import norm_order
 
@@ -54,13 +55,22 @@ class GeometricMedian(Rule):
         """Whether honest rows are a majority."""
         return n >= 2 * f + 1
 
-    def plan(self, geometry: Geometry, f: int) -> Weighted:
+    def plan(self, geometry: Geometry, f: int) -> Plan:
         """Weigh the rows by the converged weights."""
         if self.p != 2:
             weights, movement, passes = reweighted(geometry, self.p)
             return Weighted(weights, note={"movement": movement, "iterations": passes})
-        weights, gap, iterations = weiszfeld(geometry.centred_gram)
-        return Weighted(weights, note={"gap": gap, "iterations": iterations})
+        return self.plans([geometry], [f])[0]
+
+    def plans(self, geometries: Sequence[Geometry], faults: Sequence[int]) -> list[Plan]:
+        """Solve for all weights at once."""
+        if self.p != 2:
+            return super().plans(geometries, faults)
+        solved = weiszfeld_each(np.stack([geometry.centred_gram for geometry in geometries]))
+        return [
+            Weighted(weights, note={"gap": float(gap), "iterations": int(iterations)})
+            for weights, gap, iterations in zip(*solved, strict=True)
+        ]
 
 
 def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:

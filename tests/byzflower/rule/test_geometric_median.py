@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import byzflower as bf
-from byzflower.rule.weiszfeld import weiszfeld
+from byzflower.rule.weiszfeld import weiszfeld, weiszfeld_each
 
 Array = npt.NDArray[np.float64]
 
@@ -99,6 +99,23 @@ def test_a_hundred_random_rounds_take_few_iterations() -> None:
         n, d = int(rng.integers(3, 25)), int(rng.integers(1, 30))
         x = rng.normal(size=(n, d)) * np.exp(rng.normal(size=(n, 1)) * rng.choice([0, 1, 4]))
         solved(x)
+
+
+@pytest.mark.parametrize("n", [5, 16, 70])
+def test_problems_solved_together_do_not_mind_each_other(n: int) -> None:
+    line = np.outer(np.sort(noise(n, seed=1)), np.ones(8))
+    cluster, outliers = noise(n, 8, seed=2), noise(n, 8, seed=3)
+    cluster[: n // 2 + 1] = cluster[0]
+    outliers[-2:] *= 1e30
+    plain = [noise(n, 8, seed=seed) * 10.0**-seed for seed in range(12)]
+    problems = [gram(x) for x in (line, cluster, outliers, np.zeros((n, 8)), *plain)]
+    together = zip(*weiszfeld_each(np.stack(problems)), strict=True)
+    for problem, (weights, gap, iterations) in zip(problems, together, strict=True):
+        alone, own_gap, own_iterations = weiszfeld(problem)
+        np.testing.assert_allclose(weights, alone, atol=1e-9)
+        assert gap <= 1e-9
+        assert own_gap <= 1e-9
+        assert iterations == own_iterations
 
 
 def test_small_gradients_do_not_turn_it_into_the_mean() -> None:
