@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Byzantine-robust federated learning: experiments and checks.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
     suggest_commands=False,  # click suggests already
 )
 

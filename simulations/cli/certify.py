@@ -23,7 +23,7 @@ def command(
     n: Annotated[int, typer.Option("--n", min=1, help="rows")] = 11,
     f: Annotated[int, typer.Option("--f", min=0, help="faulty rows among them")] = 3,
     dimension: Annotated[
-        int | None, typer.Option(min=1, help="search this d alone [default: 1, 2, 5 and n]")
+        int | None, typer.Option(min=1, help="search this d alone, not 1, 2, 5 and n")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the search")] = 0,
     evaluations: Annotated[int, typer.Option(min=1, help="how often the rule is run")] = 4000,
@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Search for the inputs on which RULE errs most; compare with what is proved.
 
-    A counterexample is saved as .npz, in --out or here; --replay runs it again. Exit code 0
-    whether the guarantee holds or not.
+    RULE is a spec such as "arc > nnm > trimmed_mean". A counterexample is saved as .npz, in
+    --out or here; --replay runs it again. Exit code 0 whether the guarantee holds or not.
     """
     if replay is not None:
         if rule is not None:
