@@ -13,12 +13,17 @@ import torch
 
 import byzflower
 from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.results import ResultsFile, run_id
+from byzflower.simulations.results import ResultsFile, read_runs, run_id
 from byzflower.simulations.runner import Round, run_experiment
 
-__all__ = ["record_run"]
+__all__ = ["record_run", "versions"]
 
 OnRound = Callable[[Round], None]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on, as its config record holds them."""
+    return {module.__name__: module.__version__ for module in (byzflower, flwr, torch, np)}
 
 
 def record_run(
@@ -27,7 +32,8 @@ def record_run(
     """Run an experiment; write its config, rounds and summary; return the summary.
 
     The last evaluated model is saved beside the results, as ``model-<run>.npz`` with the keys of
-    its ``state_dict``. Whatever ends the run, what was done is written first.
+    its ``state_dict``; an interrupted repetition leaves a finished run's model alone. Whatever
+    ends the run, what was done is written first.
 
     Parameters
     ----------
@@ -71,8 +77,7 @@ class _Recorded:
         self._last: Round | None = None
         self._best = 0.0
         self._started = time.perf_counter()
-        versions = {m.__name__: m.__version__ for m in (byzflower, flwr, torch, np)}
-        results.write("config", self._run, **experiment.config(), versions=versions)
+        results.write("config", self._run, **experiment.config(), versions=versions())
 
     def take(self, done: Round) -> None:
         self._last, self._best = done, max(self._best, done.accuracy)
@@ -95,9 +100,14 @@ class _Recorded:
             summary["interrupted"] = True
         if last is not None:
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
-            _save(last.model, self._results.path.parent / f"model-{self._run}.npz")
+            if not (interrupted and self._finished_before()):
+                _save(last.model, self._results.path.parent / f"model-{self._run}.npz")
         self._results.write("summary", self._run, **summary)
         return summary
+
+    def _finished_before(self) -> bool:
+        runs = read_runs(self._results.path.parent)
+        return any(run.finished for run in runs if run.config["run"] == self._run)
 
 
 def _save(model: dict[str, torch.Tensor], path: Path) -> None:

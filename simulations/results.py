@@ -78,6 +78,11 @@ class Run:
     rounds: list[Record] = field(default_factory=list)
     summary: Record | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether it ran to its last round."""
+        return self.summary is not None and not self.summary.get("interrupted")
+
 
 def read_records(folder: str | Path) -> Iterator[Record]:
     """Yield the records of a folder's results; a last line cut short is left out.
@@ -114,18 +119,23 @@ def _end_with_a_line(path: Path) -> None:
 
 
 def read_runs(folder: str | Path) -> list[Run]:
-    """Gather the records by run; of a run that was repeated the last repetition counts."""
-    runs: dict[str, Run] = {}
+    """Gather the records by run; of a repeated run the last finished repetition counts.
+
+    Where none was finished, the last one counts.
+    """
+    repetitions: dict[str, list[Run]] = {}
     for record in read_records(folder):
         identity = str(record.get("run"))
         if record.get("kind") == "config":
-            runs.pop(identity, None)
-            runs[identity] = Run(record)
-        elif record.get("kind") == "round" and identity in runs:
-            runs[identity].rounds.append(record)
-        elif record.get("kind") == "summary" and identity in runs:
-            runs[identity].summary = record
-    return list(runs.values())
+            repetitions.setdefault(identity, []).append(Run(record))
+        elif record.get("kind") == "round" and identity in repetitions:
+            repetitions[identity][-1].rounds.append(record)
+        elif record.get("kind") == "summary" and identity in repetitions:
+            repetitions[identity][-1].summary = record
+    return [
+        next((run for run in reversed(runs) if run.finished), runs[-1])
+        for runs in repetitions.values()
+    ]
 
 
 def _finite(value: object) -> object:

@@ -32,7 +32,7 @@ def command(
 
     Without options, three rules under one attack: mean, trimmed_mean and arc > nnm > trimmed_mean.
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
-    what is done.
+    what is done; in the same folder the same command goes on with the rules not finished.
     """
     chosen = experiments(config, options, DEFAULT_RULES)
 

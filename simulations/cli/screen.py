@@ -13,7 +13,7 @@ from rich.table import Table
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
-from byzflower.simulations.recording import record_run
+from byzflower.simulations.recording import record_run, versions
 from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
 from byzflower.simulations.runner import Round, prepare
 
@@ -21,17 +21,24 @@ __all__ = ["record"]
 
 
 def record(chosen: Sequence[Experiment], folder: Path) -> bool:
-    """Run the experiments one after another into ``folder``; return False after Ctrl-C."""
+    """Run the experiments one after another into ``folder``; return False after Ctrl-C.
+
+    What finished there before, with the same versions of everything, is not run again.
+    """
     # Several processes may share a terminal's stderr; the table alone goes to stdout.
     screen = Console(stderr=True)
     complete = True
     for experiment in chosen:
         prepare(experiment)
     with ResultsFile(folder) as results, _progress(screen) as progress:
-        bars = [_Bar(progress, experiment) for experiment in chosen]
+        bars = {_Bar(progress, experiment): experiment for experiment in chosen}
+        finished = {run.config["run"]: run for run in read_runs(folder) if _still_holds(run)}
         try:
-            for experiment, bar in zip(chosen, bars, strict=True):
-                record_run(experiment, results, bar.advance)
+            for bar, experiment in bars.items():
+                if earlier := finished.get(run_id(experiment.config())):
+                    bar.fill(earlier)
+                else:
+                    record_run(experiment, results, bar.advance)
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)
@@ -46,9 +53,13 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
         plot_accuracy(done, folder / "accuracy.png")
     except OSError as error:
         raise ExperimentError(f"`out` needs a writable folder; found {error}") from error
-    what = "results" if complete else "interrupted; what is done"
+    what = "results" if complete else "interrupted; the same command goes on with what is done"
     screen.print(f"{what} in {folder}", soft_wrap=True, markup=False, highlight=False)
     return complete
+
+
+def _still_holds(run: Run) -> bool:
+    return run.finished and run.config.get("versions") == versions()
 
 
 class _Bar:
@@ -61,6 +72,12 @@ class _Bar:
     def advance(self, done: Round) -> None:
         accuracy = f"{done.accuracy:.1%}"
         self._progress.update(self._task, completed=done.round, accuracy=accuracy)
+
+    def fill(self, earlier: Run) -> None:
+        """Show a run that finished before."""
+        summary = earlier.summary or {}
+        accuracy = f"{summary['accuracy']:.1%}, finished before"
+        self._progress.update(self._task, completed=summary["rounds"], accuracy=accuracy)
 
 
 def _progress(screen: Console) -> Progress:

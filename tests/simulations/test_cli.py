@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import byzflower
 from byzflower.simulations.cli import main
 from byzflower.simulations.cli.app import app
 from byzflower.simulations.experiment import Experiment
@@ -153,6 +154,55 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(call, tmp_path, monkeypatch):
     assert "mean" in out
     assert "interrupted" in err
     assert (tmp_path / "x" / "accuracy.png").is_file()
+
+
+def test_the_same_command_goes_on_with_what_was_not_finished(call, tmp_path, monkeypatch):
+    from byzflower.simulations.cli import screen
+
+    advance = screen._Bar.advance
+    seen = []
+
+    def interrupt_the_second(bar, done):
+        advance(bar, done)
+        seen.append(done.round)
+        if seen.count(1) == 2:
+            raise KeyboardInterrupt
+
+    command = ("run", *QUICK, "--rule", "mean", "--rule", "median", "--out", "x")
+    with monkeypatch.context() as patch:
+        patch.setattr(screen._Bar, "advance", interrupt_the_second)
+        assert call(*command)[0] == 130
+    before = (tmp_path / "x" / "results.jsonl").read_text()
+    code, out, err = call(*command)
+    after = (tmp_path / "x" / "results.jsonl").read_text()
+    assert code == 0
+    assert "finished before" in err
+    assert out.count("%") == 4
+    first, second = read_runs(tmp_path / "x")
+    assert (first.config["rule"], second.config["rule"]) == ("mean", "median")
+    assert first.finished
+    assert second.finished
+    assert after.startswith(before)
+    assert '"mean"' not in after.removeprefix(before)
+
+
+def test_results_of_other_versions_are_run_again(call, tmp_path):
+    command = ("run", *QUICK, "--rule", "mean", "--out", "x")
+    call(*command)
+    path = tmp_path / "x" / "results.jsonl"
+    path.write_text(path.read_text().replace(byzflower.__version__, "0.0.0"))
+    lines = path.read_text().count("\n")
+    assert call(*command)[0] == 0
+    assert path.read_text().count("\n") == 2 * lines
+
+
+def test_a_damaged_file_is_refused_before_training(call, tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "results.jsonl").write_text("not json\n")
+    code, _, err = call("run", *QUICK, "--rule", "mean", "--out", "x")
+    assert code == 2
+    assert "needs a JSON object a line" in err
+    assert (tmp_path / "x" / "results.jsonl").read_text() == "not json\n"
 
 
 def test_a_missing_dependency_says_what_to_install(call, monkeypatch):

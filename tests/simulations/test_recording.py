@@ -40,6 +40,20 @@ def test_an_interrupted_run_leaves_what_was_done(small, tmp_path):
     assert (tmp_path / f"model-{run.config['run']}.npz").is_file()
 
 
+def test_an_interrupted_repetition_leaves_the_finished_model(small, tmp_path):
+    with ResultsFile(tmp_path) as results:
+        record_run(small(), results)
+    (model,) = tmp_path.glob("model-*.npz")
+    finished = model.read_bytes()
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ResultsFile(tmp_path) as results:
+        record_run(small(), results, interrupt)
+    assert model.read_bytes() == finished
+
+
 def test_a_summary_says_why_the_last_round_was_skipped(small, tmp_path):
     with ResultsFile(tmp_path) as results:
         summary = record_run(small(model="mlp", learning_rate=1e38), results)

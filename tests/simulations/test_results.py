@@ -63,6 +63,22 @@ def test_of_a_repeated_run_the_last_repetition_counts(tmp_path):
     assert [r["accuracy"] for r in run.rounds] == [0.7]
 
 
+def test_an_interrupted_repetition_does_not_replace_a_finished_run(tmp_path):
+    with ResultsFile(tmp_path) as results:
+        results.write("config", "a", rule="mean")
+        results.write("summary", "a", accuracy=0.1, interrupted=True)
+    (run,) = read_runs(tmp_path)
+    assert not run.finished
+    write_run(tmp_path, "a", [0.1, 0.9])
+    with ResultsFile(tmp_path) as results:
+        results.write("config", "a", rule="mean")
+        results.write("round", "a", accuracy=0.1)
+        results.write("summary", "a", accuracy=0.1, interrupted=True)
+    (run,) = read_runs(tmp_path)
+    assert run.finished
+    assert run.summary["accuracy"] == 0.9
+
+
 def test_numbers_that_are_not_finite_become_null(tmp_path):
     with ResultsFile(tmp_path) as results:
         results.write("round", "a", loss=float("inf"), note={"x": [float("nan"), 1.0]})
