@@ -28,9 +28,12 @@ if not (_HERE / "strategies").is_dir():
 if TYPE_CHECKING:
     from byzflower.attack import Attack
     from byzflower.errors import BudgetError, InfeasibleError, SpecError
+    from byzflower.geometry import Geometry
+    from byzflower.kernels import Reduction
     from byzflower.mixtailor import MixTailor
+    from byzflower.plans import Mixing, Reduced, Weighted, average_of
     from byzflower.preaggregator import ARC, NNM, Bucketing, Clip, Resampling
-    from byzflower.registry import attacks, preaggregators, rules
+    from byzflower.registry import attacks, preaggregators, register, rules
     from byzflower.rule import (
         CAF,
         CGE,
@@ -50,7 +53,15 @@ if TYPE_CHECKING:
         TrimmedMean,
     )
     from byzflower.specs import parse, parse_attack
-    from byzflower.steps import Aggregator, Explanation, Pipeline, StepReport, compose
+    from byzflower.steps import (
+        Aggregator,
+        Explanation,
+        Pipeline,
+        PreAggregator,
+        Rule,
+        StepReport,
+        compose,
+    )
     from byzflower.updates import Updates
 
 _EXPORTS = {
@@ -58,7 +69,10 @@ _EXPORTS = {
     "byzflower.errors": ("BudgetError", "InfeasibleError", "SpecError"),
     "byzflower.mixtailor": ("MixTailor",),
     "byzflower.preaggregator": ("ARC", "NNM", "Bucketing", "Clip", "Resampling"),
-    "byzflower.registry": ("attacks", "preaggregators", "rules"),
+    "byzflower.geometry": ("Geometry",),
+    "byzflower.kernels": ("Reduction",),
+    "byzflower.plans": ("Mixing", "Reduced", "Weighted", "average_of"),
+    "byzflower.registry": ("attacks", "preaggregators", "register", "rules"),
     "byzflower.rule": (
         "CAF",
         "CGE",
@@ -78,9 +92,18 @@ _EXPORTS = {
         "TrimmedMean",
     ),
     "byzflower.specs": ("parse", "parse_attack"),
-    "byzflower.steps": ("Aggregator", "Explanation", "Pipeline", "StepReport", "compose"),
+    "byzflower.steps": (
+        "Aggregator",
+        "Explanation",
+        "Pipeline",
+        "PreAggregator",
+        "Rule",
+        "StepReport",
+        "compose",
+    ),
     "byzflower.updates": ("Updates",),
 }
+_SUBPACKAGES = ("certify", "clients", "simulations", "strategies", "theory")
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
@@ -99,6 +122,7 @@ __all__ = [
     "Clip",
     "Explanation",
     "GeometricMedian",
+    "Geometry",
     "InfeasibleError",
     "Krum",
     "KrumStar",
@@ -106,26 +130,36 @@ __all__ = [
     "Mean",
     "Median",
     "MixTailor",
+    "Mixing",
     "MoNNA",
     "MultiKrum",
     "MultiKrumStar",
     "Pipeline",
+    "PreAggregator",
+    "Reduced",
+    "Reduction",
     "Resampling",
+    "Rule",
     "SpecError",
     "StepReport",
     "TrimmedMean",
     "Updates",
+    "Weighted",
     "__version__",
     "attacks",
+    "average_of",
     "compose",
     "parse",
     "parse_attack",
     "preaggregators",
+    "register",
     "rules",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name in _SUBPACKAGES:
+        return import_module(f"byzflower.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'byzflower' has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)
@@ -134,4 +168,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_SUBPACKAGES])

@@ -24,12 +24,28 @@ _PACKAGES = {
 
 
 def register(kind: str) -> Callable[[_C], _C]:
-    """Class decorator: enter a rule, preaggregator, attack or pool under its ``name``."""
+    """Class decorator: enter a rule, preaggregator, attack or pool under its ``name``.
+
+    A class defined anew, as in a notebook's cell run twice, takes its predecessor's place.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, a class without a name, or a name that another class has.
+    """
+    if kind not in _REGISTRIES:
+        raise ValueError(f"`register` needs one of {', '.join(_REGISTRIES)}; found {kind!r}")
 
     def enter(cls: _C) -> _C:
-        names = _REGISTRIES[kind]
-        if names.setdefault(cls.name, cls) is not cls:
-            raise ValueError(f"the name {cls.name!r} names two {kind}s")
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(
+                f"`{cls.__qualname__}` needs a `name` that specs can hold; found {name!r}"
+            )
+        other = _REGISTRIES[kind].get(name, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"the name {name!r} names two {kind}s")
+        _REGISTRIES[kind][name] = cls
         return cls
 
     return enter

@@ -80,9 +80,11 @@ def build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: s
     call = node if isinstance(node, ast.Call) else None
     head = node if call is None else call.func
     if not isinstance(head, ast.Name):
-        raise SpecError(f"a {kind} is a name with parameters; found {ast.unparse(node)!r}")
+        found = ast.unparse(node)
+        hint = _nearest(found.replace(" - ", "_"), catalogue)
+        raise SpecError(f"a {kind} is a name with parameters; found {found!r}{hint}")
     if head.id not in catalogue:
-        raise SpecError(f"unknown {kind} `{head.id}` in {spec!r}{_hint(head.id, catalogue)}")
+        raise SpecError(f"unknown {kind} `{head.id}` in {spec!r}{_hint(head.id, kind, catalogue)}")
     cls = catalogue[head.id]
     names = [f.name for f in dataclasses.fields(cls) if f.init]
     values: dict[str, object] = {}
@@ -138,6 +140,14 @@ def _listing(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) if names else "no parameters"
 
 
-def _hint(name: str, catalogue: Mapping[str, object]) -> str:
-    close = get_close_matches(name, catalogue, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(sorted(catalogue))}"
+def _hint(name: str, kind: str, catalogue: Mapping[str, object]) -> str:
+    if kind == "rule" and name in preaggregators():
+        return f"; `{name}` is a pre-aggregator and needs a rule after it"
+    if kind == "pre-aggregator" and name in rules():
+        return f"; `{name}` is a rule and comes last"
+    return _nearest(name, catalogue) or f"; known: {', '.join(sorted(catalogue))}"
+
+
+def _nearest(name: str, catalogue: Mapping[str, object]) -> str:
+    close = get_close_matches(name.lower(), catalogue, n=1, cutoff=0.7)
+    return f"; did you mean `{close[0]}`?" if close else ""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from byzflower.aggregator import Aggregator, Explanation, StepReport
@@ -239,6 +240,7 @@ class Pipeline(Aggregator):
         reports: tuple[StepReport, ...] = ()
         for step in self.before:
             mixing = step.mix(geometry, f, rng)
+            _check_array(step, "a mixing matrix (m, n)", mixing.matrix, 2, geometry.n)
             reports += (StepReport(step.name, step.spec, geometry.n, f, mixing.note),)
             geometry, f = geometry.mixed(mixing.matrix), mixing.f
         return geometry, f, reports
@@ -246,10 +248,22 @@ class Pipeline(Aggregator):
     def _decision(
         self, plan: Plan, geometry: Geometry, f: int, earlier: tuple[StepReport, ...]
     ) -> Decision:
+        if isinstance(plan, Weighted):
+            _check_array(self.rule, "weights (n,)", plan.weights, 1, geometry.n)
+        elif plan.selection is not None:
+            _check_array(self.rule, "a selection (m, n)", plan.selection, 2, geometry.n)
         last = StepReport(self.rule.name, self.rule.spec, geometry.n, f, plan.note)
         if geometry.is_mixed:
             plan = over_originals(plan, geometry.matrix)
         return Decision(plan, f, (*earlier, last))
+
+
+def _check_array(step: Step, needed: str, array: object, ndim: int, n: int) -> None:
+    """Refuse what a step of somebody else's must not return."""
+    shape: tuple[int, ...] = array.shape if isinstance(array, np.ndarray) else ()
+    if len(shape) != ndim or shape[-1] != n:
+        found = shape or type(array).__name__
+        raise ValueError(f"`{step.name}` needs to return {needed} with n = {n}; found {found}")
 
 
 def _checked_center(center: torch.Tensor | None, updates: Updates) -> torch.Tensor | None:

@@ -111,7 +111,8 @@ class Updates:
         for row in rows:
             if not isinstance(row, torch.Tensor) or row.ndim != 1:
                 found = tuple(row.shape) if isinstance(row, torch.Tensor) else type(row).__name__
-                raise ValueError(f"updates need n tensors of shape (d,); found {found}")
+                hint = "; see torch.from_numpy" if isinstance(row, np.ndarray | np.generic) else ""
+                raise ValueError(f"updates need n tensors of shape (d,); found {found}{hint}")
         return cls.from_blocks([rows])
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -46,11 +47,11 @@ class Attack(Step):
 
     def step(
         self,
-        honest: torch.Tensor,
+        honest: torch.Tensor | Sequence[torch.Tensor],
         f: int,
         *,
         rng: torch.Generator | None = None,
-        rule: Aggregator | None = None,
+        rule: str | Aggregator | None = None,
         state: Any = None,
         center: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Any]:
@@ -59,13 +60,13 @@ class Attack(Step):
         Parameters
         ----------
         honest
-            The round's honest updates, shape (h, d) with h ≥ 1; unmodified.
+            The round's honest updates, an (h, d) tensor or h tensors (d,), h ≥ 1; unmodified.
         f
             Number of colluders. Without any, the state stays as it is.
         rng
             Source of randomness; the operating system's entropy by default.
         rule
-            The server's aggregation, for attacks with ``needs_rule``.
+            The server's aggregation or its spec, for attacks with ``needs_rule``.
         state
             What the previous round returned; ``None`` in the first.
         center
@@ -77,10 +78,10 @@ class Attack(Step):
             Faulty updates, shape (f, d), in the honest dtype and device, and the next state. The
             f rows may share memory with each other, never with ``honest``.
         """
-        if honest.ndim != 2 or len(honest) == 0:
-            raise ValueError(
-                f"`{self.name}` needs honest updates (h, d), h ≥ 1; found {tuple(honest.shape)}"
-            )
+        from byzflower.specs import parse  # noqa: PLC0415  (specs imports the attacks)
+
+        honest = self._rows(honest)
+        rule = None if rule is None else parse(rule)
         if not honest.is_floating_point():
             raise TypeError(
                 f"`{self.name}` needs a real floating-point dtype; found {honest.dtype}"
@@ -95,13 +96,22 @@ class Attack(Step):
         rows = bounded(rows, honest.dtype) if self.finite else rows.to(honest.dtype)
         return rows.expand(f, d), state
 
+    def _rows(self, honest: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
+        rows = honest
+        if not isinstance(rows, torch.Tensor) and len(rows) > 0:
+            rows = torch.stack([*rows])
+        if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) == 0:
+            found = tuple(rows.shape) if isinstance(rows, torch.Tensor) else rows
+            raise ValueError(f"`{self.name}` needs honest updates (h, d), h ≥ 1; found {found}")
+        return rows
+
     def __call__(
         self,
-        honest: torch.Tensor,
+        honest: torch.Tensor | Sequence[torch.Tensor],
         f: int,
         *,
         rng: torch.Generator | None = None,
-        rule: Aggregator | None = None,
+        rule: str | Aggregator | None = None,
         center: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Forge one round's updates without a past; see :meth:`step`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from byzflower.specs import parse
 from byzflower.steps import Aggregator, Pipeline, PreAggregator, Rule
 from byzflower.theory import arc, byrd_saga, resam
 
@@ -38,7 +39,7 @@ class Bounds:
         return "; ".join(used) or "no theorem"
 
 
-def bounds(rule: Aggregator, n: int, f: int, d: int | None = None) -> Bounds:
+def bounds(rule: str | Aggregator, n: int, f: int, d: int | None = None) -> Bounds:
     """Look up what is proved for ``rule`` at n rows, f of them faulty.
 
     Only the papers' own statements count; :mod:`byzflower.theory.relation` turns a λ into a
@@ -47,7 +48,7 @@ def bounds(rule: Aggregator, n: int, f: int, d: int | None = None) -> Bounds:
     Parameters
     ----------
     rule
-        What :func:`byzflower.parse` returns.
+        The aggregation, or its spec.
     d
         Dimension of the rows; ``None`` asks for bounds that hold in every dimension.
 
@@ -56,15 +57,15 @@ def bounds(rule: Aggregator, n: int, f: int, d: int | None = None) -> Bounds:
     InfeasibleError
         If (n, f) is outside the range of a step.
 
-    >>> import byzflower as bf
-    >>> found = bounds(bf.parse("mda"), 15, 5)
+    >>> found = bounds("mda", 15, 5)
     >>> found.lambda_bound, found.kappa_bound, found.source
     (1.0, None, 'RESAM Proposition 3')
-    >>> bounds(bf.parse("arc > nnm > trimmed_mean"), 11, 3).source
+    >>> bounds("arc > nnm > trimmed_mean", 11, 3).source
     'ARC Lemma 2.5, ARC Theorem 3.2'
-    >>> bounds(bf.parse("clip(c=1.0) > median"), 11, 3).broken
+    >>> bounds("clip(c=1.0) > median", 11, 3).broken
     True
     """
+    rule = parse(rule)
     rule.check(n, f)
     if isinstance(rule, Pipeline):
         return _composed(rule.before, rule.rule, n, f, d)

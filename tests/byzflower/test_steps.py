@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import byzflower as bf
-from byzflower import geometry
+from byzflower import geometry, registry
 
 
 def rows(n: int, d: int = 5, seed: int = 0) -> torch.Tensor:
@@ -163,18 +164,61 @@ def test_compose_wants_pre_aggregators_and_then_a_rule() -> None:
 
 
 def test_a_name_is_registered_once() -> None:
-    from byzflower.registry import register
-
     class Other(bf.Krum):
         pass
 
     with pytest.raises(ValueError, match="the name 'krum' names two rules"):
-        register("rule")(Other)
+        bf.register("rule")(Other)
     assert bf.rules()["krum"] is bf.Krum
 
 
+def test_a_class_defined_anew_takes_its_predecessor_s_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(registry._REGISTRIES, "rule", dict(bf.rules()))
+
+    def cell() -> type[bf.Rule]:
+        @bf.register("rule")
+        class Mine(bf.Mean):
+            name = "mine"
+
+        return Mine
+
+    first, second = cell(), cell()
+    assert first is not second
+    assert type(bf.parse("mine")) is second
+
+
+def test_register_says_what_it_needs() -> None:
+    with pytest.raises(ValueError, match=r"`register` needs one of rule, .*; found 'rulle'"):
+        bf.register("rulle")
+    with pytest.raises(ValueError, match="`object` needs a `name` that specs can hold; found None"):
+        bf.register("rule")(object)
+
+
+@pytest.mark.parametrize("found", [np.ones(4), np.ones((1, 4)), torch.ones(5), None])
+def test_a_plan_that_does_not_fit_names_its_step(found: object) -> None:
+    class Odd(bf.Mean):
+        def plan(self, geometry: bf.Geometry, f: int) -> bf.Weighted:
+            return bf.Weighted(found)  # type: ignore[arg-type]
+
+    class OddMixing(bf.NNM):
+        def mix(self, geometry: bf.Geometry, f: int, rng: torch.Generator) -> bf.Mixing:
+            return bf.Mixing(found, f)  # type: ignore[arg-type]
+
+    with pytest.raises(ValueError, match=r"`mean` needs to return weights \(n,\) with n = 5"):
+        Odd()(rows(5), f=1)
+    with pytest.raises(ValueError, match=r"`nnm` needs to return a mixing matrix \(m, n\) with n"):
+        bf.compose(OddMixing(), bf.Mean())(rows(5), f=1)
+
+
+def test_sub_packages_are_attributes() -> None:
+    assert bf.theory.bounds("mda", 11, 3).lambda_bound is not None
+    assert set(dir(bf)) >= {"theory", "strategies", "clients", "simulations", "certify"}
+
+
 def test_every_export_is_there() -> None:
-    assert sorted(bf.__all__) == dir(bf)
+    assert set(bf.__all__) <= set(dir(bf))
     for name in bf.__all__:
         assert getattr(bf, name) is not None
     for cls in (*bf.rules().values(), *bf.preaggregators().values()):

@@ -112,3 +112,5 @@ def test_refuses_blocks_that_do_not_fit() -> None:
         bf.Updates.of([torch.ones(1, 2)])
     with pytest.raises(ValueError, match=r"n tensors of shape \(d,\); found list"):
         bf.Updates.of([[1.0, 2.0]])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"found ndarray; see torch\.from_numpy"):
+        bf.Updates.of(np.ones((2, 3)))  # type: ignore[arg-type]

@@ -148,6 +148,12 @@ def test_parameters_are_checked_when_built(spec, message) -> None:
     assert message in str(error.value)
 
 
+def test_updates_and_rule_come_in_the_forms_that_rules_take() -> None:
+    attack, honest = bf.parse_attack("foe(tau=adaptive)"), torch.randn(7, 5)
+    sent = attack(honest, 2, rule=bf.parse("nnm > median"))
+    assert torch.equal(attack([*honest], 2, rule="nnm > median"), sent)
+
+
 def test_honest_updates_are_checked() -> None:
     attack = bf.parse_attack("zero")
     with pytest.raises(ValueError, match=r"needs honest updates \(h, d\), h ≥ 1; found \(0, 3\)"):

@@ -13,7 +13,7 @@ from byzflower.theory import arc, bounds, resam
 
 @pytest.mark.parametrize("name", resam.RESILIENT_RULES)
 def test_rules_of_table_1(name):
-    found = bounds(bf.parse(name), 11, 3, d=4)
+    found = bounds(name, 11, 3, d=4)
     assert found.lambda_bound == resam.resilience_coefficient(name, 11, 3, d=4)
     assert found.source.startswith("RESAM Proposition")
 
