@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from byzflower.kernels.cpu.gram import CentredRows
+from byzflower.threads import on_threads
 from byzflower.updates import Piece, Updates, packed
 
 __all__ = ["Array", "Measured", "measure"]
@@ -92,19 +92,13 @@ class _Measurement:
             finite &= good
         return Measured(gamma, finite, self.unit)
 
-    def _results(self) -> Iterator[tuple[Array, npt.NDArray[np.bool_]]]:
-        """Measure every chunk, in order; compiled code on as many threads as torch uses."""
+    def _results(self) -> Iterable[tuple[Array, npt.NDArray[np.bool_]]]:
+        """Measure every chunk, in order."""
         width = None
         if self.updates.device.type == "cpu":
             width = min(_WIDEST, max(1 << 12, _CHUNK_ELEMENTS // (self.updates.n + 1)))
         chunks = list(self.updates.ranges(width))
-        threads = min(torch.get_num_threads(), len(chunks)) if self.compiled else 1
-        if threads == 1:
-            yield from map(self._chunk, chunks)
-            return
-        # A pool of its own for each call: safe from any thread, and after a fork.
-        with ThreadPoolExecutor(threads) as pool:
-            yield from pool.map(self._chunk, chunks)
+        return on_threads(self._chunk, chunks) if self.compiled else map(self._chunk, chunks)
 
     def _chunk(self, pieces: list[Piece]) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Gram matrix about a centre, and which rows are finite."""

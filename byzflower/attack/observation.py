@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 
 from byzflower.aggregator import Aggregator
+from byzflower.threads import on_threads
 
-__all__ = ["Observation", "bounded", "moments"]
+__all__ = ["Observation", "bounded", "has_squares", "moments"]
 
-_COLUMNS = {"cpu": 1 << 16, "cuda": 1 << 20}
+_COLUMNS = {"cpu": 1 << 14, "cuda": 1 << 20}
 _SAFE = (1e-15, 1e15)  # entries whose squares float32 holds
 
 
@@ -98,22 +101,53 @@ def moments(rows: torch.Tensor, *, deviation: bool = True) -> tuple[torch.Tensor
     work, d = _work(rows), rows.shape[1]
     mean = torch.empty(d, dtype=work, device=rows.device)
     spread = mean.new_empty(d if deviation else 0)
-    columns = _COLUMNS.get(rows.device.type, 1 << 16)
-    for start in range(0, d, columns):
-        tile, part = rows[:, start : start + columns].to(work), slice(start, start + columns)
-        low, high = torch.aminmax(tile)
-        largest = float(torch.maximum(low.abs(), high.abs()))
-        unit = 1.0
-        if largest != 0 and not _SAFE[0] < largest < _SAFE[1]:
-            tile = tile.double()
+    columns = _COLUMNS.get(rows.device.type, 1 << 14)
+
+    def measure(start: int) -> None:
+        part = slice(start, start + columns)
+        tile, unit = rows[:, part].to(work), 1.0
+        if not has_squares(tile):
+            tile, largest = tile.double(), _largest(tile)
             if work == torch.float64 and 0 < largest < torch.inf:
                 unit = largest
                 tile = tile / unit
-        centre = tile.mean(dim=0)
-        mean[part] = centre * unit
-        if deviation:
-            spread[part] = (tile - centre).square_().mean(dim=0).sqrt_() * unit
+        values = _quick(tile)
+        with np.errstate(invalid="ignore", over="ignore"):  # updates of a diverged model
+            centre = values.mean(0)
+            _quick(mean)[part] = centre * unit
+            if deviation:
+                _quick(spread)[part] = ((values - centre) ** 2).mean(0) ** 0.5 * unit
+
+    starts = range(0, d, columns)
+    if rows.device.type == "cpu":
+        on_threads(measure, starts)
+    else:
+        for start in starts:
+            measure(start)
     return mean, spread
+
+
+def has_squares(rows: torch.Tensor) -> bool:
+    """Whether float32 holds the squares of the largest entries; false for NaN as well.
+
+    >>> has_squares(torch.tensor([1e-3, -2.0])), has_squares(torch.tensor([1e30, 0.0]))
+    (True, False)
+    """
+    largest = _largest(rows)
+    return largest == 0 or _SAFE[0] < largest < _SAFE[1]
+
+
+def _largest(rows: torch.Tensor) -> float:
+    values = _quick(rows)
+    return max(float(values.max()), -float(values.min()))
+
+
+def _quick(values: torch.Tensor) -> Any:
+    """View a CPU's tensor as an array: of so few elements torch's threads cost more than they do.
+
+    Not where numpy lacks the dtype.
+    """
+    return values if values.is_cuda or values.dtype == torch.bfloat16 else values.numpy()
 
 
 def bounded(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

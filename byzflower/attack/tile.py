@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from byzflower.attack.fused import WIDTH, fused
+from byzflower.attack.observation import has_squares
 from byzflower.attack.order import inserted, sort_rows
 from byzflower.geometry import Array
 from byzflower.kernels import Reduction
@@ -17,7 +18,6 @@ __all__ = ["Line", "Member", "Pattern", "Tile", "tile_width"]
 
 _ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}  # of a tile's rows
 _BATCH = {"cpu": 1 << 16, "cuda": 1 << 24}  # of a temporary in tensor operations
-_SAFE = (1e-15, 1e15)  # entries whose squares float32 holds
 
 
 @dataclass(frozen=True)
@@ -81,23 +81,19 @@ class Tile:
     """
 
     def __init__(self, line: Line, part: slice, bases: Array) -> None:
-        honest, vectors = (
-            line.honest[:, part],
-            [line.mean[part], *(u[part] for u in line.directions)],
-        )
-        largest = float(torch.stack(torch.aminmax(honest)).abs().max())
-        safe = largest == 0 or _SAFE[0] < largest < _SAFE[1]
-        self.dtype = line.mean.dtype if safe else torch.float64
+        honest = line.honest[:, part]
+        self.dtype = line.mean.dtype if has_squares(honest) else torch.float64
         rows = self._widened(honest)
-        self.mean, *directions = self._widened(torch.stack(vectors))
+        self.mean = self._widened(line.mean[part])
         self.zero = torch.zeros_like(self.mean)
-        self.direction = directions[0] if directions else self.zero
+        direction = line.direction
+        self.direction = self.zero if direction is None else self._widened(direction[part])
         self.base = _combined(bases, rows)
 
     def _widened(self, rows: torch.Tensor) -> torch.Tensor:
-        padding = -rows.shape[1] % WIDTH
+        padding = -rows.shape[-1] % WIDTH
         rows = rows.to(self.dtype)
-        if padding or rows.stride(1) != 1:
+        if padding or rows.stride(-1) != 1:
             rows = torch.nn.functional.pad(rows, (0, padding))
         return rows
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +15,7 @@ from byzflower.kernels.cpu.reductions import Kernel, compiled
 from byzflower.kernels.cpu.weights import Weights
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source, compute_dtype
+from byzflower.threads import on_threads
 
 __all__ = ["reduce", "supports", "worthwhile"]
 
@@ -47,7 +46,7 @@ def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
 
 
 def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
-    spans: deque[_Span] = deque()
+    spans: list[_Span] = []
     offset = 0
     dtypes = {compute_dtype(block) for block in source.blocks}
     weights = {
@@ -62,25 +61,7 @@ def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
             spans.extend(job.spans())
         offset += width
 
-    def drain() -> None:
-        # Popping is atomic, so threads share the work however fast each of them runs.
-        while True:
-            try:
-                span = spans.popleft()
-            except IndexError:
-                return
-            span.run()
-
-    helpers = min(torch.get_num_threads(), len(spans)) - 1
-    if helpers < 1:
-        drain()
-        return
-    # A pool of its own for each call: safe from any thread, and after a fork.
-    with ThreadPoolExecutor(helpers) as pool:
-        started = [pool.submit(drain) for _ in range(helpers)]
-        drain()
-        for future in started:
-            future.result()
+    on_threads(_Span.run, spans)
 
 
 @dataclass(frozen=True)
