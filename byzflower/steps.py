@@ -276,7 +276,7 @@ def _checked_center(center: torch.Tensor | None, updates: Updates) -> torch.Tens
 
 
 def entropy() -> torch.Generator:
-    """Return a generator seeded from the operating system."""
+    """Return a generator seeded from the operating system, with the 32 bits torch makes use of."""
     return torch.Generator().manual_seed(secrets.randbits(63))
 
 

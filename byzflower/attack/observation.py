@@ -147,7 +147,8 @@ def _quick(values: torch.Tensor) -> Any:
 
     Not where numpy lacks the dtype.
     """
-    return values if values.is_cuda or values.dtype == torch.bfloat16 else values.numpy()
+    on_cpu = values.device.type == "cpu"
+    return values.numpy() if on_cpu and values.dtype != torch.bfloat16 else values
 
 
 def bounded(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
