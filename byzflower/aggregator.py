@@ -40,7 +40,8 @@ class Explanation:
     kept : tuple of int
         Rows that passed the finite check.
     steps : tuple of StepReport
-        One report a step, in order.
+        One report a step, in order. A rule's ``selected`` rows are counted as they were passed
+        in; after bucketing or resampling, as these leave them.
     """
 
     value: torch.Tensor

@@ -48,7 +48,10 @@ def parse(spec: str | Aggregator) -> Aggregator:
         return cast(Aggregator, rule)
     if not isinstance(rule, Rule):
         raise SpecError(f"a pool takes steps before its members, not before itself; found {spec!r}")
-    return compose(*(cast(PreAggregator, step) for step in steps), rule)
+    try:
+        return compose(*(cast(PreAggregator, step) for step in steps), rule)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
 
 
 def parse_attack(spec: str | Attack) -> Attack:

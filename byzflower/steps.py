@@ -110,7 +110,13 @@ def _plain(value: object) -> object:
 
 
 class PreAggregator(Step):
-    """A step that replaces the rows by linear combinations of them."""
+    """A step that replaces the rows by linear combinations of them.
+
+    ``keeps_rows`` says whether new row i stands for row i, as a clipped row does and the average
+    of a group does not.
+    """
+
+    keeps_rows: ClassVar[bool] = False
 
     @abstractmethod
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
@@ -122,7 +128,13 @@ class PreAggregator(Step):
 
 
 class Rule(Step, Aggregator):
-    """A step that ends a pipeline; also usable as a pipeline of its own."""
+    """A step that ends a pipeline; also usable as a pipeline of its own.
+
+    ``names_a_row`` says whether a parameter is the index of a row as it was passed in, so that
+    steps before the rule have to keep the rows.
+    """
+
+    names_a_row: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, geometry: Geometry, f: int) -> Plan:
@@ -165,6 +177,18 @@ class Pipeline(Aggregator):
     before: tuple[PreAggregator, ...]
     rule: Rule
 
+    def __post_init__(self) -> None:
+        if self.rule.names_a_row and not self._keeps_rows:
+            raise ValueError(
+                f"`{self.rule.name}` needs steps before it that keep every row in its place; "
+                f"found `{self.spec}`"
+            )
+
+    @property
+    def _keeps_rows(self) -> bool:
+        """Whether the rule's row i stands for the i-th of the rows that are finite."""
+        return all(step.keeps_rows for step in self.before)
+
     @property
     def spec(self) -> str:
         """The pipeline as text, e.g. ``"arc > nnm > trimmed_mean"``."""
@@ -205,7 +229,7 @@ class Pipeline(Aggregator):
         if backend is not None:
             note["backend"] = backend
         selected = note.get("selected")
-        if isinstance(selected, tuple) and last.n == len(kept):  # count rows as they came
+        if isinstance(selected, tuple) and self._keeps_rows:  # count rows as they came
             note["selected"] = tuple(kept[i] for i in selected)
         last = dataclasses.replace(last, note=note)
         return Explanation(value, weights, decision.f, kept, (*earlier, last))
@@ -306,6 +330,13 @@ def compose(*steps: Step) -> Pipeline:
     >>> rule = bf.compose(bf.ARC(), bf.NNM(), bf.GeometricMedian())
     >>> rule(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [9.0, 9.0]]), f=1)
     tensor([1., 0.])
+
+    Raises
+    ------
+    TypeError
+        Unless the last step is a rule, and no other.
+    ValueError
+        If the rule names a row (MoNNA) and a step before it does not keep the rows.
     """
     *before, last = steps or (None,)
     if not isinstance(last, Rule):

@@ -43,6 +43,7 @@ class ARC(PreAggregator):
     name: ClassVar[str] = "arc"
     source: ClassVar[str] = "ARC Algorithm 2"
     needs: ClassVar[str] = "n ≥ 2f+1"
+    keeps_rows: ClassVar[bool] = True
 
     def feasible(self, n: int, f: int) -> bool:
         """Whether honest rows are a majority."""

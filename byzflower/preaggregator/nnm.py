@@ -33,6 +33,7 @@ class NNM(PreAggregator):
     name: ClassVar[str] = "nnm"
     source: ClassVar[str] = "Allouah et al. 2023; ARC Lemma 2.5"
     needs: ClassVar[str] = "n ≥ 2f+1"
+    keeps_rows: ClassVar[bool] = True
 
     def feasible(self, n: int, f: int) -> bool:
         """Whether honest rows are a majority."""

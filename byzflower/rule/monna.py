@@ -23,9 +23,10 @@ class MoNNA(Rule):
     """Average of the n − f rows nearest the trusted row, itself included.
 
     ``trusted`` counts the rows as they were passed in, also where others are removed for NaN or
-    Inf; after a step that changes the number of rows it counts the new ones. Ties go to the
-    lowest row index. Its guarantee is for trusted rows that are honest: among rows of which any f
-    may be faulty, as ``byzflower certify`` takes them, the rule has counterexamples.
+    Inf. After bucketing or resampling no row stands for a node that could be trusted; pipelines
+    refuse it. Ties go to the lowest row index. Its guarantee is for trusted rows that are honest:
+    among rows of which any f may be faulty, as ``byzflower certify`` takes them, the rule has
+    counterexamples.
 
     >>> import torch
     >>> MoNNA(trusted=1)(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)
@@ -35,6 +36,7 @@ class MoNNA(Rule):
     name: ClassVar[str] = "monna"
     source: ClassVar[str] = "Farhadkhani et al. 2023"
     needs: ClassVar[str] = "n ≥ 2f+1"
+    names_a_row: ClassVar[bool] = True
 
     trusted: int = 0
 
@@ -47,8 +49,7 @@ class MoNNA(Rule):
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the rows nearest the trusted one equally."""
-        rows = geometry.kept if geometry.n == len(geometry.kept) else np.arange(geometry.n)
-        position = np.flatnonzero(rows == self.trusted)
+        position = np.flatnonzero(geometry.kept == self.trusted)
         if not len(position):
             raise InfeasibleError(
                 f"`{self.name}` needs its trusted row among the finite ones; "

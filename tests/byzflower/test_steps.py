@@ -154,6 +154,19 @@ def test_monna_counts_the_rows_as_they_came() -> None:
         bf.MoNNA(trusted=5)(x, f=2)
 
 
+@pytest.mark.parametrize("before", ["resampling(s=2)", "bucketing(s=1)", "arc > bucketing(s=2)"])
+def test_monna_trusts_no_average_of_random_rows(before: str) -> None:
+    text = r"`monna` needs steps before it that keep every row .*; found `.* > monna\(trusted=4\)`"
+    with pytest.raises(bf.SpecError, match=text):
+        bf.parse(f"{before} > monna(trusted=4)")
+    with pytest.raises(ValueError, match=text):
+        bf.compose(*bf.parse(f"{before} > mean").before, bf.MoNNA(trusted=4))  # type: ignore[attr-defined]
+    x = rows(9)
+    x[0] = torch.nan
+    told = bf.parse("arc > nnm > monna(trusted=4)").explain(x, f=2)
+    assert told.steps[-1].note["selected"][0] == 4  # type: ignore[index]
+
+
 def test_compose_wants_pre_aggregators_and_then_a_rule() -> None:
     with pytest.raises(TypeError, match="a pipeline needs a rule as its last step; found ARC"):
         bf.compose(bf.ARC())
@@ -235,3 +248,18 @@ def test_selected_rows_are_counted_as_they_came(spec: str) -> None:
     selected = told.steps[-1].note["selected"]
     assert told.weights is not None
     assert sorted(selected) == torch.nonzero(told.weights).flatten().tolist()
+
+
+@pytest.mark.parametrize("spec", ["bucketing(s=1) > krum", "resampling(s=1) > arc > krum"])
+def test_selected_averages_are_counted_as_they_came_out(spec: str) -> None:
+    x = rows(9)
+    x[0] = torch.nan
+    for seed in range(5):
+        rng = torch.Generator().manual_seed(seed)
+        told = bf.parse(spec).explain(x, f=2, rng=rng)
+        geometry = bf.Geometry.of(bf.Updates.of(x))
+        mixing = bf.parse(spec).before[0].mix(geometry, 1, rng.manual_seed(seed))  # type: ignore[attr-defined]
+        (selected,) = told.steps[-1].note["selected"]  # type: ignore[misc]
+        assert told.weights is not None
+        chosen = mixing.matrix[selected].argmax()  # s = 1: an average of one row
+        assert torch.nonzero(told.weights).item() == told.kept[chosen]
