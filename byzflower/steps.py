@@ -30,7 +30,7 @@ from byzflower.plans import (
     over_originals,
 )
 from byzflower.updates import Updates
-from byzflower.validation import non_negative_int
+from byzflower.validation import non_negative_int, rows_as_text
 
 __all__ = [
     "Aggregator",
@@ -49,11 +49,21 @@ __all__ = [
 
 
 class Step(ABC):
-    """A named, immutable piece of a pipeline."""
+    """A named, immutable piece of a pipeline.
+
+    ``rows_needed`` (a, b) says that the step is defined for n ≥ a·f + b rows; ``needs`` is the
+    same as text. A step with a range of another form overrides ``needs`` and :meth:`feasible`.
+    """
 
     name: ClassVar[str]
     source: ClassVar[str]
+    rows_needed: ClassVar[tuple[int, int]] = (0, 1)
     needs: ClassVar[str] = "n ≥ 1"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "rows_needed" in vars(cls) and "needs" not in vars(cls):
+            cls.needs = rows_as_text(*cls.rows_needed)
 
     @property
     def spec(self) -> str:
@@ -70,7 +80,8 @@ class Step(ABC):
 
     def feasible(self, n: int, f: int) -> bool:
         """Whether the step is defined for n rows of which f may be faulty."""
-        return n >= 1 and f >= 0
+        a, b = self.rows_needed
+        return n >= a * f + b
 
     def check(self, n: int, f: int) -> None:
         """Raise :class:`InfeasibleError` unless the step is defined for (n, f)."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-__all__ = ["integer_at_least", "non_negative_int", "norm_order", "positive"]
+__all__ = ["integer_at_least", "non_negative_int", "norm_order", "positive", "rows_as_text"]
 
 
 def positive(value: object, owner: str, name: str) -> None:
@@ -32,6 +32,15 @@ def non_negative_int(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"`{name}` needs an integer ≥ 0; found {value!r}")
     return int(value)
+
+
+def rows_as_text(a: int, b: int) -> str:
+    """Write n ≥ a·f + b as errors and listings show it.
+
+    >>> rows_as_text(2, 3), rows_as_text(1, 1), rows_as_text(0, 1)
+    ('n ≥ 2f+3', 'n ≥ f+1', 'n ≥ 1')
+    """
+    return f"n ≥ {b}" if a == 0 else f"n ≥ {a if a > 1 else ''}f+{b}"
 
 
 def _is_real(value: object) -> bool:

@@ -42,12 +42,8 @@ class ARC(PreAggregator):
 
     name: ClassVar[str] = "arc"
     source: ClassVar[str] = "ARC Algorithm 2"
-    needs: ClassVar[str] = "n ≥ 2f+1"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
     keeps_rows: ClassVar[bool] = True
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
         """Scale the long rows down; exact integer arithmetic for k."""

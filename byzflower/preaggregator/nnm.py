@@ -32,12 +32,8 @@ class NNM(PreAggregator):
 
     name: ClassVar[str] = "nnm"
     source: ClassVar[str] = "Allouah et al. 2023; ARC Lemma 2.5"
-    needs: ClassVar[str] = "n ≥ 2f+1"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
     keeps_rows: ClassVar[bool] = True
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
         """Average each row's nearest rows; ties go to the row itself, then the lowest index."""

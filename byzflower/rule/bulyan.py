@@ -48,7 +48,7 @@ class Bulyan(Rule):
 
     name: ClassVar[str] = "bulyan"
     source: ClassVar[str] = "El Mhamdi et al. 2018; AggregaThor; MixTailor §5"
-    needs: ClassVar[str] = "n ≥ 4f+3"
+    rows_needed: ClassVar[tuple[int, int]] = (4, 3)
 
     inner: str = "krum"
     p: float = 2.0
@@ -59,10 +59,6 @@ class Bulyan(Rule):
                 f"`{self.name}` needs inner to be one of {', '.join(_INNER)}; found {self.inner!r}"
             )
         norm_order(self.p, self.name)
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows outnumber faulty ones by the margin of the proof."""
-        return n >= 4 * f + 3
 
     def plan(self, geometry: Geometry, f: int) -> Reduced:
         """Select in n dimensions (see the class for the exceptions), then reduce."""

@@ -35,11 +35,7 @@ class CAF(Rule):
 
     name: ClassVar[str] = "caf"
     source: ClassVar[str] = "Allouah et al. 2025 (untrusted participants)"
-    needs: ClassVar[str] = "n ≥ 2f+1"
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Iterate on the rows' weights."""

@@ -29,11 +29,7 @@ class CGE(Rule):
 
     name: ClassVar[str] = "cge"
     source: ClassVar[str] = "Gupta et al. 2021; RESAM C.9"
-    needs: ClassVar[str] = "n ≥ 2f+1"
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the shortest rows equally."""

@@ -16,16 +16,12 @@ __all__ = ["CoordinateRule"]
 class CoordinateRule(Rule):
     """A rule that reduces each coordinate's n values on their own; tolerates any f < n/2."""
 
-    needs: ClassVar[str] = "n ≥ 2f+1"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     @property
     def needs_gram(self) -> bool:
         """No distances are needed."""
         return False
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest values are a majority."""
-        return n >= 2 * f + 1
 
     @abstractmethod
     def reduction(self, n: int, f: int) -> Reduction:

@@ -44,16 +44,12 @@ class GeometricMedian(Rule):
 
     name: ClassVar[str] = "geometric_median"
     source: ClassVar[str] = "Chen et al. 2017; Weiszfeld; RESAM C.6; MixTailor §5"
-    needs: ClassVar[str] = "n ≥ 2f+1"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     p: float = 2.0
 
     def __post_init__(self) -> None:
         norm_order(self.p, self.name)
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
 
     def plan(self, geometry: Geometry, f: int) -> Plan:
         """Weigh the rows by the converged weights."""

@@ -62,16 +62,12 @@ class Krum(KrumFamily):
 
     name: ClassVar[str] = "krum"
     source: ClassVar[str] = "Blanchard et al. 2017; MixTailor eq. 3"
-    needs: ClassVar[str] = "n ≥ 2f+3"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 3)
 
     p: float = 2.0
 
     def __post_init__(self) -> None:
         norm_order(self.p, self.name)
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows outnumber faulty ones by the margin of the proof."""
-        return n >= 2 * f + 3
 
     def scores(self, geometry: Geometry, f: int) -> Array:
         """Score of every row, in squared ℓp distances."""
@@ -94,11 +90,7 @@ class KrumStar(KrumFamily):
 
     name: ClassVar[str] = "krum_star"
     source: ClassVar[str] = "RESAM C.5"
-    needs: ClassVar[str] = "n ≥ 2f+1"
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def neighbours(self, n: int, f: int) -> int:
         """Others that a score counts: n − f − 1."""

@@ -97,11 +97,7 @@ class MDA(Rule):
 
     name: ClassVar[str] = "mda"
     source: ClassVar[str] = "Rousseeuw 1985; El Mhamdi et al. 2018; RESAM C.2"
-    needs: ClassVar[str] = "n ≥ 2f+1"
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the rows of the subset equally."""

@@ -35,17 +35,13 @@ class MoNNA(Rule):
 
     name: ClassVar[str] = "monna"
     source: ClassVar[str] = "Farhadkhani et al. 2023"
-    needs: ClassVar[str] = "n ≥ 2f+1"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
     names_a_row: ClassVar[bool] = True
 
     trusted: int = 0
 
     def __post_init__(self) -> None:
         integer_at_least(self.trusted, 0, self.name, "trusted")
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the rows nearest the trusted one equally."""

@@ -25,17 +25,13 @@ class MultiKrum(KrumFamily):
 
     name: ClassVar[str] = "multi_krum"
     source: ClassVar[str] = "Blanchard et al. 2017; AggregaThor §2"
-    needs: ClassVar[str] = "n ≥ 2f+3"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 3)
 
     m: int | None = None
 
     def __post_init__(self) -> None:
         if self.m is not None:
             integer_at_least(self.m, 1, self.name, "m")
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows outnumber faulty ones by the margin of the proof."""
-        return n >= 2 * f + 3
 
     def check(self, n: int, f: int) -> None:
         """Refuse also an m beyond n − f − 2."""
@@ -65,17 +61,13 @@ class MultiKrumStar(KrumFamily):
 
     name: ClassVar[str] = "multi_krum_star"
     source: ClassVar[str] = "RESAM C.5; ARC (MK)"
-    needs: ClassVar[str] = "n ≥ 2f+1"
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     q: int | None = None
 
     def __post_init__(self) -> None:
         if self.q is not None:
             integer_at_least(self.q, 1, self.name, "q")
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
 
     def check(self, n: int, f: int) -> None:
         """Refuse also a q beyond n − f."""

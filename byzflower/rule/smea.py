@@ -155,11 +155,7 @@ class SMEA(Rule):
 
     name: ClassVar[str] = "smea"
     source: ClassVar[str] = "Allouah et al. 2023 (privacy-robustness-utility)"
-    needs: ClassVar[str] = "n ≥ 2f+1"
-
-    def feasible(self, n: int, f: int) -> bool:
-        """Whether honest rows are a majority."""
-        return n >= 2 * f + 1
+    rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
         """Weigh the rows of the subset equally."""

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from byzflower.registry import rules
 from byzflower.theory.domain import need
 
-__all__ = ["ROWS_NEEDED", "breakdown_point", "max_faults"]
+__all__ = ["breakdown_point", "max_faults"]
 
-# rule -> (a, b): n ≥ a·f + b. RESAM, AggregaThor, El Mhamdi et al. 2018.
-ROWS_NEEDED: dict[str, tuple[int, int]] = {
-    "mda": (2, 1),
-    "trimmed_mean": (2, 1),
-    "meamed": (2, 1),
-    "krum_star": (2, 1),
-    "multi_krum_star": (2, 1),
-    "geometric_median": (2, 1),
-    "median": (2, 1),
-    "krum": (2, 3),
-    "multi_krum": (2, 3),
-    "bulyan": (4, 3),
-}
+_BROKEN_BY_ONE = ("mean", "cge")  # whatever n they are computed for
 
 
 def breakdown_point(rule: str, s: int = 1) -> Fraction:
-    """Limit of f/n as n grows, 1/a for a rule that needs n ≥ a·f + b rows.
+    """Limit of f/n as n grows, 1/a for a rule whose ``rows_needed`` is n ≥ a·f + b.
 
     Behind s-replacement resampling f becomes s·f, and the point 1/(s·a) (RS-Byrd-SAGA Table 1).
     The mean, CGE and anything behind static clipping break at the first fault: 0.
@@ -35,7 +24,7 @@ def breakdown_point(rule: str, s: int = 1) -> Fraction:
     Fraction(1, 4)
     """
     need("breakdown point", "s ≥ 1", s >= 1, s=s)
-    if rule in ("mean", "cge"):
+    if rule in _BROKEN_BY_ONE:
         return Fraction(0)
     return Fraction(1, s * _needed(rule)[0])
 
@@ -58,5 +47,10 @@ def max_faults(rule: str, n: int, s: int = 1) -> int:
 
 
 def _needed(rule: str) -> tuple[int, int]:
-    need("breakdown point", f"a rule of {sorted(ROWS_NEEDED)}", rule in ROWS_NEEDED, rule=rule)
-    return ROWS_NEEDED[rule]
+    ranges: dict[str, tuple[int, int]] = {
+        name: cls.rows_needed
+        for name, cls in rules().items()
+        if name not in _BROKEN_BY_ONE and cls.rows_needed[0] > 0
+    }
+    need("breakdown point", f"a rule of {list(ranges)}", rule in ranges, rule=rule)
+    return ranges[rule]

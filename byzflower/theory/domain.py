@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from byzflower.errors import InfeasibleError
+from byzflower.validation import rows_as_text
 
 __all__ = ["need", "need_rows"]
 
@@ -38,6 +39,5 @@ def need_rows(what: str, n: int, f: int, factor: int = 2, offset: int = 1) -> No
     ...
     byzflower.errors.InfeasibleError: λ of mda needs n ≥ 2f+1 and f ≥ 0; found n = 8, f = 4
     """
-    lead = "f" if factor == 1 else f"{factor}f"
-    requirement = f"n ≥ {lead}+{offset} and f ≥ 0"
+    requirement = f"{rows_as_text(factor, offset)} and f ≥ 0"
     need(what, requirement, f >= 0 and n >= factor * f + offset, n=n, f=f)

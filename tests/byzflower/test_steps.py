@@ -58,6 +58,46 @@ def test_both_the_check_and_the_call_refuse_what_is_infeasible(
     assert torch.isfinite(rule(rows(2 * n), f=f)).all()
 
 
+@pytest.mark.parametrize(
+    ("needs", "names"),
+    [
+        ("n ≥ 1", "mean centered_clipping clip bucketing"),
+        ("n ≥ 2f+1", "caf cge geometric_median krum_star mda meamed median monna multi_krum_star"),
+        ("n ≥ 2f+1", "smea trimmed_mean arc nnm"),
+        ("n ≥ 2f+3", "krum multi_krum"),
+        ("n ≥ 4f+3", "bulyan"),
+        ("n ≥ 2sf+1", "resampling"),
+    ],
+)
+def test_needs_are_those_of_the_papers(needs: str, names: str) -> None:
+    steps = {**bf.rules(), **bf.preaggregators()}
+    assert {steps[name].needs for name in names.split()} == {needs}
+
+
+def test_one_pair_states_an_own_rule_s_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(bf.Mean):
+        name = "own"
+        rows_needed = (3, 2)
+
+    class InOtherWords(bf.Mean):
+        name = "in_other_words"
+        needs = "n ≥ f²"
+
+        def feasible(self, n: int, f: int) -> bool:
+            return n >= f * f
+
+    monkeypatch.setitem(registry._REGISTRIES, "rule", dict(bf.rules()))
+    bf.register("rule")(Own)
+    assert Own.needs == "n ≥ 3f+2"
+    Own().check(5, 1)
+    with pytest.raises(bf.InfeasibleError, match=r"`own` needs n ≥ 3f.2 rows; found n = 4, f = 1"):
+        Own().check(4, 1)
+    assert bf.theory.max_faults("own", 11) == 3
+    InOtherWords().check(4, 2)
+    with pytest.raises(bf.InfeasibleError, match="`in_other_words` needs n ≥ f² rows; found n = 3"):
+        InOtherWords().check(3, 2)
+
+
 def test_resampling_tolerates_fewer_than_a_quarter() -> None:
     rule = bf.parse("resampling(s=2) > geometric_median")
     rule.check(9, 2)

@@ -45,6 +45,9 @@ def test_both_relations_are_attained():
         ("krum", Fraction(1, 2), 4),
         ("multi_krum", Fraction(1, 2), 4),
         ("bulyan", Fraction(1, 4), 2),
+        ("smea", Fraction(1, 2), 5),
+        ("caf", Fraction(1, 2), 5),
+        ("monna", Fraction(1, 2), 5),
     ],
 )
 def test_breakdown_points(rule, point, at_11):
@@ -58,7 +61,10 @@ def test_resampling_divides_the_breakdown_point():
 
 
 def test_refuses_unknown_rules_and_too_few_rows():
-    with pytest.raises(InfeasibleError, match="found rule = smea"):
-        breakdown_point("smea")
+    for rule in ("smae", "centered_clipping"):  # the latter states no range
+        with pytest.raises(InfeasibleError, match=f"'trimmed_mean'.; found rule = {rule}"):
+            breakdown_point(rule)
+    with pytest.raises(InfeasibleError, match="found rule = cge"):
+        max_faults("cge", 11)
     with pytest.raises(InfeasibleError, match="`krum` needs n ≥ 3; found n = 2"):
         max_faults("krum", 2)
