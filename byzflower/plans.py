@@ -90,15 +90,6 @@ def carry_out(
         weights[geometry.kept] = plan.weights
         extra = None if center is None or plan.center == 0 else center * plan.center
         return updates.combine(weights, extra, finite=len(geometry.kept) == updates.n), None
-    rows, mixing = geometry.kept, plan.selection
-    if mixing is not None and _only_selects(mixing):
-        rows, mixing = rows[mixing.argmax(axis=1)], None
-    everyone = np.array_equal(rows, np.arange(updates.n))
     out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
-    chosen = None if everyone else [int(row) for row in rows]
-    return out, reduce(updates.blocks, plan.reduction, out=out, mixing=mixing, rows=chosen)
-
-
-def _only_selects(matrix: Array) -> bool:
-    """Whether every row of the matrix picks one row unchanged."""
-    return bool(((matrix != 0).sum(axis=1) == 1).all() and (matrix.max(axis=1) == 1).all())
+    rows = geometry.kept.tolist()
+    return out, reduce(updates.blocks, plan.reduction, out=out, mixing=plan.selection, rows=rows)

@@ -30,4 +30,4 @@ class Median(CoordinateRule):
 
     def reduction(self, n: int, f: int) -> Reduction:
         """Trim all but the one or two middle values."""
-        return Reduction("trimmed_mean", (n - 1) // 2)
+        return Reduction.median(n)
