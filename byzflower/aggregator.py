@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from byzflower.errors import InfeasibleError
 from byzflower.updates import Updates
 
-__all__ = ["Aggregator", "Explanation", "StepReport"]
+__all__ = ["Aggregator", "Explanation", "StepReport", "is_defined"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,12 @@ class Aggregator(ABC):
 
     def __str__(self) -> str:
         return self.spec
+
+
+def is_defined(rule: Aggregator, n: int, f: int) -> bool:
+    """Whether a rule's :meth:`Aggregator.check` accepts n rows, f of them possibly faulty."""
+    try:
+        rule.check(n, f)
+    except InfeasibleError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.aggregator import Aggregator, Explanation, StepReport
+from byzflower.aggregator import Aggregator, Explanation, StepReport, is_defined
 from byzflower.errors import InfeasibleError
 from byzflower.preaggregator import Resampling
 from byzflower.registry import register
@@ -107,14 +107,14 @@ class MixTailor(Aggregator):
         """What is drawn from, resampling included."""
         return _pipelines(self.pool, self.resampling)
 
-    def feasible(self, n: int, f: int) -> tuple[Pipeline, ...]:
+    def defined_members(self, n: int, f: int) -> tuple[Pipeline, ...]:
         """Members that are defined for n rows, f of them possibly faulty."""
-        return tuple(member for member in self.members if _is_defined(member, n, f))
+        return tuple(member for member in self.members if is_defined(member, n, f))
 
     def check(self, n: int, f: int) -> None:
         """Raise :class:`InfeasibleError` unless a member is defined for (n, f)."""
         n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
-        if not self.feasible(n, f):
+        if not self.defined_members(n, f):
             raise InfeasibleError(
                 f"`{self.name}` needs a member defined for the rows; found none for n = {n}, "
                 f"f = {f}"
@@ -134,7 +134,7 @@ class MixTailor(Aggregator):
         """
         updates = Updates.of(x)
         self.check(updates.n, f)
-        members = self.feasible(updates.n, f)
+        members = self.defined_members(updates.n, f)
         drawn = members[_draw(len(members), rng)]
         found = drawn.explain(updates, f, rng=rng, center=center)
         note = {"drawn": drawn.spec, "pool": len(members)}
@@ -156,14 +156,6 @@ def _pipelines(
         else:
             raise ValueError(f"`mixtailor` needs rules or pipelines; found {member.spec!r}")
     return tuple(members)
-
-
-def _is_defined(member: Pipeline, n: int, f: int) -> bool:
-    try:
-        member.check(n, f)
-    except InfeasibleError:
-        return False
-    return True
 
 
 def _draw(count: int, rng: torch.Generator | None) -> int:

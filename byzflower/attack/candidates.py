@@ -16,18 +16,17 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from byzflower.aggregator import Aggregator
+from byzflower.aggregator import Aggregator, is_defined
 from byzflower.attack.columns import Column, reduce_columns
 from byzflower.attack.observation import Observation
 from byzflower.attack.span import Span
 from byzflower.attack.tile import Line
-from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array
 from byzflower.plans import Plan, Reduced, Weighted
 from byzflower.steps import Pipeline, Rule
 from byzflower.updates import Updates
 
-__all__ = ["Candidates", "Effect", "expected", "feasible_members", "first_greatest"]
+__all__ = ["Candidates", "Effect", "defined_members", "expected", "first_greatest"]
 
 _TIE = 1e-6  # float32 sums over d coordinates agree no better
 
@@ -212,26 +211,18 @@ class Candidates:
 class Pool(Protocol):
     """An aggregation that draws one of several pipelines in every call, such as a MixTailor."""
 
-    def feasible(self, n: int, f: int) -> tuple[Pipeline, ...]:
+    def defined_members(self, n: int, f: int) -> tuple[Pipeline, ...]:
         """Members that are defined for n rows, f of them possibly faulty."""
 
 
-def feasible_members(rule: Aggregator, n: int, f: int) -> Counter[Pipeline]:
+def defined_members(rule: Aggregator, n: int, f: int) -> Counter[Pipeline]:
     """Pipelines that an aggregation may run on n rows, f faulty, and how often each is pooled."""
     if isinstance(rule, Pipeline | Rule):
         pipeline = rule if isinstance(rule, Pipeline) else Pipeline((), rule)
-        return Counter([pipeline] if _is_defined(pipeline, n, f) else [])
+        return Counter([pipeline] if is_defined(pipeline, n, f) else [])
     if isinstance(rule, Pool):
-        return Counter(rule.feasible(n, f))
+        return Counter(rule.defined_members(n, f))
     raise TypeError(f"attacks search against rules, pipelines and pools; found {rule!r}")
-
-
-def _is_defined(pipeline: Pipeline, n: int, f: int) -> bool:
-    try:
-        pipeline.check(n, f)
-    except InfeasibleError:
-        return False
-    return True
 
 
 def expected(candidates: Candidates, draws: int) -> Effect:
@@ -244,7 +235,7 @@ def expected(candidates: Candidates, draws: int) -> Effect:
     if rule is None:
         raise ValueError("a search against the server's rule needs that rule; found none")
     rule.check(candidates.n, candidates.seen.f)
-    pool = feasible_members(rule, candidates.n, candidates.seen.f)
+    pool = defined_members(rule, candidates.n, candidates.seen.f)
     if len(pool) > draws:
         everyone = list(pool.elements())
         picked = torch.randperm(len(everyone), generator=rng, device=rng.device)[:draws]

@@ -11,7 +11,7 @@ import torch
 
 from byzflower.aggregator import Aggregator
 from byzflower.attack.base import Attack
-from byzflower.attack.candidates import Candidates, Effect, feasible_members
+from byzflower.attack.candidates import Candidates, Effect, defined_members
 from byzflower.attack.factor import checked_grid
 from byzflower.attack.observation import Observation
 from byzflower.attack.tailored import BACKWARD_GRID
@@ -84,9 +84,9 @@ class MinMax(Attack):
         rule = candidates.seen.rule
         pool = _parsed(self.pool) if self.pool is not None else () if rule is None else (rule,)
         n, f = candidates.n, candidates.seen.f
-        feasible = (feasible_members(aggregator, n, f) for aggregator in pool)
+        defined = (defined_members(aggregator, n, f) for aggregator in pool)
         # In order, not a set: random members draw their seeds one after another.
-        members = list(dict.fromkeys(chain.from_iterable(feasible)))
+        members = list(dict.fromkeys(chain.from_iterable(defined)))
         if not members:
             raise InfeasibleError(f"no member of the pool is defined for n = {n}, f = {f}")
         effects = [candidates.effect(member, self.draws) for member in members]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import byzflower as bf
+from byzflower.attack.candidates import Pool
 from byzflower.mixtailor import default_pool
 
 
@@ -39,7 +40,7 @@ def test_the_default_pool_is_four_classes_of_sixteen() -> None:
     ("n", "f", "count"), [(12, 2, 64), (12, 4, 48), (11, 2, 64), (10, 2, 48), (5, 2, 32)]
 )
 def test_members_that_are_not_defined_stay_out(n: int, f: int, count: int) -> None:
-    assert len(bf.MixTailor().feasible(n, f)) == count
+    assert len(bf.MixTailor().defined_members(n, f)) == count
     assert drawn(bf.MixTailor(), n, f, 0)[1] == count
 
 
@@ -89,8 +90,8 @@ def test_resampling_comes_before_every_member() -> None:
         "resampling(s=2) > krum",
         "resampling(s=2) > arc > median",
     ]
-    assert len(rule.feasible(11, 2)) == 2
-    assert len(rule.feasible(10, 2)) == 1  # Krum sees 4 faults and needs 11 rows
+    assert len(rule.defined_members(11, 2)) == 2
+    assert len(rule.defined_members(10, 2)) == 1  # Krum sees 4 faults and needs 11 rows
     with pytest.raises(bf.InfeasibleError):
         rule.check(8, 2)
 
@@ -125,3 +126,9 @@ def test_rows_that_are_not_finite_are_removed_before_the_member_sees_them() -> N
         found = bf.MixTailor().explain(x, f=2, rng=torch.Generator().manual_seed(seed))
         assert found.kept == tuple(i for i in range(11) if i != 3)
         assert torch.isfinite(found.value).all()
+
+
+def test_attackers_tell_a_pool_from_a_rule() -> None:
+    assert isinstance(bf.MixTailor(), Pool)
+    assert not isinstance(bf.Median(), Pool)
+    assert not isinstance(bf.parse("arc > median"), Pool)
