@@ -12,11 +12,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from byzflower.attack.order import comparators
 from byzflower.kernels import Reduction
 from byzflower.kernels.cpu.addresses import of_vectors
 from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
 from byzflower.kernels.cpu.element import name_of
+from byzflower.kernels.network import comparators
 from byzflower.threads import on_threads
 
 __all__ = ["WIDTH", "Fused", "fused"]

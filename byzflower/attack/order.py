@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 
 from byzflower.kernels import Reduction
+from byzflower.kernels.network import comparators
 
 __all__ = ["inserted", "sort_rows"]
-
-
-@lru_cache
-def comparators(n: int) -> tuple[tuple[int, int], ...]:
-    """Batcher's merge exchange: the pairs (i, j), i < j, that sort n values when put in order.
-
-    >>> comparators(3)
-    ((0, 2), (0, 1), (1, 2))
-    """
-    pairs = []
-    top = 1 << max(0, (n - 1).bit_length() - 1)
-    p = top
-    while p > 0 and n > 1:
-        q, r, d = top, 0, p
-        while True:
-            pairs += [(i, i + d) for i in range(n - d) if i & p == r]
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-    return tuple(pairs)
 
 
 def sort_rows(rows: list[torch.Tensor]) -> list[torch.Tensor]:

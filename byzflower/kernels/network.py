@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from byzflower.kernels.reduction import Reduction
 
-__all__ = ["Comparator", "Window", "network"]
+__all__ = ["Comparator", "Window", "comparators", "network"]
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,20 @@ class Window:
         return "always" if always else position
 
 
-def _batcher(m: int) -> Iterator[tuple[int, int]]:
-    """Yield Batcher's odd-even merge sort of m wires, depth first to keep values in registers.
+@lru_cache
+def comparators(m: int) -> tuple[tuple[int, int], ...]:
+    """Batcher's odd-even merge sort of m wires, depth first to keep values in registers.
 
-    Source: K. E. Batcher, Sorting networks and their applications, 1968.
+    Each pair (i, j), i < j, puts the smaller value on wire i. Source: K. E. Batcher, Sorting
+    networks and their applications, 1968.
+
+    >>> comparators(3)
+    ((0, 1), (0, 2), (1, 2))
     """
 
     def merge(start: int, count: int, stride: int) -> Iterator[tuple[int, int]]:
+        if start + count // 2 >= m:  # nothing in the upper half: the lower one is in order
+            return
         if 2 * stride < count:
             yield from merge(start, count, 2 * stride)
             yield from merge(start + stride, count, 2 * stride)
@@ -81,17 +89,15 @@ def _batcher(m: int) -> Iterator[tuple[int, int]]:
 
     # Wires from m on would hold +∞, which never moves down: their comparators do nothing.
     width = 1 << max(0, m - 1).bit_length()
-    return (pair for pair in sort(0, width) if pair[1] < m)
+    return tuple(pair for pair in sort(0, width) if pair[1] < m)
 
 
-def _pruned(
-    comparators: Sequence[tuple[int, int]], roles: Sequence[Hashable | None]
-) -> list[Comparator]:
+def _pruned(pairs: Sequence[tuple[int, int]], roles: Sequence[Hashable | None]) -> list[Comparator]:
     """Drop, from the end, every comparator whose outcome no role can tell."""
     read = [role is not None for role in roles]
     final = [True] * len(roles)
     kept = []
-    for low, high in reversed(comparators):
+    for low, high in reversed(pairs):
         if not (read[low] or read[high]):
             continue
         if final[low] and final[high] and roles[low] == roles[high]:
@@ -112,4 +118,4 @@ def network(m: int, window: Window) -> list[Comparator]:
     >>> len(network(15, Window.of(Reduction.median(15), 15)))
     49
     """
-    return _pruned(list(_batcher(m)), [window.role(position) for position in range(m)])
+    return _pruned(comparators(m), [window.role(position) for position in range(m)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from byzflower.attack import columns, fused, tile
 from byzflower.attack.columns import Column, Schedule, reduce_columns
-from byzflower.attack.order import comparators, inserted, sort_rows
+from byzflower.attack.order import inserted, sort_rows
 from byzflower.attack.tile import Line, Pattern, Tile
 from byzflower.kernels import Reduction, reference
 
@@ -27,7 +27,6 @@ def test_network_sorts_all_zero_one_inputs(n) -> None:
 def test_network_sorts_many_rows(n) -> None:
     rows = torch.randn(n, 50, generator=torch.Generator().manual_seed(n))
     assert torch.equal(torch.stack(sort_rows(list(rows.clone()))), rows.sort(dim=0).values)
-    assert all(i < j for i, j in comparators(n))
 
 
 def reduced(rows: torch.Tensor, reduction: Reduction) -> torch.Tensor:

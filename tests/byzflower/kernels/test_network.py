@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from byzflower.kernels import Reduction
-from byzflower.kernels.network import Window, network
+from byzflower.kernels.network import Window, comparators, network
 
 
 def reductions(m: int) -> list[Reduction]:
@@ -30,6 +30,17 @@ def test_every_zero_one_input_reaches_its_positions(m: int) -> None:
             np.testing.assert_array_equal(
                 wires[positions].sum(axis=0), expected[positions].sum(axis=0)
             )
+
+
+@pytest.mark.parametrize("m", range(1, 12))
+def test_the_whole_network_sorts_and_no_comparator_is_idle(m: int) -> None:
+    wires = np.array([[bit >> row & 1 for row in range(m)] for bit in range(1 << m)]).T
+    expected = np.sort(wires, axis=0)
+    for i, j in comparators(m):
+        assert i < j
+        assert (wires[i] > wires[j]).any()
+        wires[[i, j]] = np.minimum(wires[i], wires[j]), np.maximum(wires[i], wires[j])
+    np.testing.assert_array_equal(wires, expected)
 
 
 def test_pruning_removes_comparators() -> None:
