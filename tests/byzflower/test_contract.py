@@ -287,15 +287,10 @@ def test_both_sides_of_the_bound_on_n(kind: str, name: str) -> None:
                 rule(x[:-1], f=f, rng=rng())
 
 
-@pytest.mark.parametrize("name", bf.rules())
+@pytest.mark.parametrize("name", [name for name, cls in bf.rules().items() if needed(cls, 0) == 1])
 def test_one_row_alone_is_the_aggregate(name: str) -> None:
-    rule = bf.parse(name)
     x = torch.tensor([[1.5, -2.0, 0.0]])
-    try:
-        rule.check(1, 0)
-    except bf.InfeasibleError:
-        return
-    assert torch.equal(rule(x, f=0), x[0])
+    assert torch.equal(bf.parse(name)(x, f=0), x[0])
 
 
 @every_spec
