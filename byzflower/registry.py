@@ -67,15 +67,27 @@ def rules() -> dict[str, type[Any]]:
 
 
 def preaggregators() -> dict[str, type[Any]]:
-    """Spec name → class, for every pre-aggregator."""
+    """Spec name → class, for every pre-aggregator.
+
+    >>> sorted(preaggregators())
+    ['arc', 'bucketing', 'clip', 'nnm', 'resampling']
+    """
     return _registered("preaggregator")
 
 
 def pools() -> dict[str, type[Any]]:
-    """Spec name → class, for aggregations that draw from several, such as MixTailor."""
+    """Spec name → class, for aggregations that draw from several, such as MixTailor.
+
+    >>> pools()
+    {'mixtailor': <class 'byzflower.mixtailor.MixTailor'>}
+    """
     return _registered("pool")
 
 
 def attacks() -> dict[str, type[Any]]:
-    """Spec name → class, for every attack."""
+    """Spec name → class, for every attack.
+
+    >>> attacks()["alie"](tau=1.5).spec
+    'alie(tau=1.5)'
+    """
     return _registered("attack")

@@ -47,6 +47,11 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
     Returns
     -------
     weights, certified gap, iterations
+
+    >>> points = np.array([[0.0], [1.0], [9.0]])
+    >>> weights, gap, _ = weiszfeld(points @ points.T)
+    >>> weights @ points, gap <= 1e-9
+    (array([1.]), True)
     """
     weights, gaps, iterations = weiszfeld_each(gram[None], gap)
     return weights[0], float(gaps[0]), int(iterations[0])
