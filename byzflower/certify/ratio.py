@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Mask", "Ratios", "best_subsets", "ratios", "subsets"]
+__all__ = ["Array", "Mask", "Ratios", "best_subsets", "ratios", "squared_distances", "subsets"]
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -20,6 +20,7 @@ _ROUNDING = 1e-6
 # Subsets of honest rows that are tried on each input.
 _SUBSETS = 2000
 _PAIRS = 4_000_000
+_DIFFERENCES = 1 << 24  # of coordinates, that exist at a time
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,29 @@ def ratios(rows: Array, honest: Mask, value: Array) -> Ratios:
     relative = kept - kept[0]
     mean = relative.mean(axis=0)
     error = float(np.linalg.norm(value - kept[0] - mean))
-    gaps = relative[:, None, :] - relative[None, :, :]
-    diameter = math.sqrt(float((gaps**2).sum(axis=2).max()))
+    diameter = math.sqrt(float(squared_distances(relative).max()))
     size = float(np.abs(rows).max())
     if diameter <= _ROUNDING * size:
         wrong = diameter == 0.0 and error > _ROUNDING * size
         return Ratios(math.inf, math.inf) if wrong else Ratios(0.0, 0.0)
     variance = float(((relative - mean) ** 2).sum()) / len(kept)
     return Ratios(error / diameter, error**2 / variance)
+
+
+def squared_distances(rows: Array) -> Array:
+    """Squared distances of rows (n, d) from each other, (n, n), from differences: none cancels.
+
+    >>> squared_distances(np.array([[0.0, 0.0], [3.0, 4.0]]))
+    array([[ 0., 25.],
+           [25.,  0.]])
+    """
+    n, d = rows.shape
+    total = np.zeros((n, n))
+    step = max(1, _DIFFERENCES // n**2)
+    for start in range(0, d, step):
+        part = rows[:, start : start + step]
+        total += ((part[:, None, :] - part[None, :, :]) ** 2).sum(axis=2)
+    return total
 
 
 @lru_cache(maxsize=4)
@@ -97,8 +113,7 @@ def best_subsets(rows: Array, value: Array, choices: Mask) -> tuple[Mask, Mask]:
     """
     count = choices[0].sum()
     member = choices.astype(np.float64)
-    gaps = rows[:, None, :] - rows[None, :, :]
-    squared = (gaps**2).sum(axis=2)
+    squared = squared_distances(rows)
     errors = (((member @ (rows - value)) / count) ** 2).sum(axis=1)
     # V = (1/2h²) Σ_{i,j∈S} ‖x_i − x_j‖²: no cancellation against rows outside S
     variances = ((member @ squared) * member).sum(axis=1) / (2 * count**2)

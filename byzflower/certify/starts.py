@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from byzflower.certify.ratio import Array
+from byzflower.certify.ratio import Array, squared_distances
 
 __all__ = ["degenerate", "displaced", "structured"]
 
@@ -123,7 +123,7 @@ def _balanced(shape: Array, n: int, f: int) -> Iterator[Array]:
     if length < 1e-9:
         return
     scatter = float(((near - foot) ** 2).sum())
-    scores = ((shape[:, None, :] - shape[None, :, :]) ** 2).sum(axis=(1, 2))
+    scores = squared_distances(shape).sum(axis=1)
     for score in (scores.min(), scores.max()):
         # just inside: at the tie itself the row order decides
         height = np.sqrt(max(score * (1 - 1e-9) - scatter, 0.0) / len(near))
@@ -149,8 +149,7 @@ def _blocks(h: int, d: int, block: int) -> Array:
 
 
 def _diameter_one(shape: Array) -> Array:
-    gaps = shape[:, None, :] - shape[None, :, :]
-    diameter = float(np.sqrt((gaps**2).sum(axis=2).max()))
+    diameter = float(np.sqrt(squared_distances(shape).max()))
     return shape / diameter if diameter > 0 else shape
 
 

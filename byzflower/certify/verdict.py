@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from byzflower.certify.certificate import Certificate, Witness
 from byzflower.certify.search import Search
-from byzflower.errors import SpecError
+from byzflower.errors import InfeasibleError, SpecError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator, Pipeline, Rule
 from byzflower.theory import bounds
 
 __all__ = ["certify"]
 
+_MOST_ROWS = 1000  # every input tried takes matrices of n × n numbers
 _TOLERANCE = 1e-9
 # Found values are rounded down by more than float64 errs, so that they are lower bounds.
 _ROUNDED_DOWN = 1 - 1e-12
@@ -45,7 +46,7 @@ def certify(
     Raises
     ------
     InfeasibleError
-        If (n, f) is outside the rule's range.
+        If (n, f) is outside the rule's range, or n beyond 1000.
     SpecError
         For an unknown rule, or one that is drawn anew at each call (``mixtailor``).
 
@@ -62,6 +63,8 @@ def certify(
             "call: certify its members"
         )
     rule.check(n, f)
+    if n > _MOST_ROWS:
+        raise InfeasibleError(f"`certify` needs n ≤ {_MOST_ROWS} rows; found n = {n}")
     dimensions = (dimension,) if dimension is not None else tuple(sorted({1, 2, 5, min(n, 30)}))
     searches: list[Search] = []
     # more room needs more of a search: shares 1 : 2 : 3 : 4

@@ -14,7 +14,7 @@ __all__ = ["Bounds", "bounds"]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Proved coefficients of a pipeline; ``None`` where no theorem gives one.
+    """Proved coefficients of a pipeline; ``None`` where none of the papers here gives one.
 
     Attributes
     ----------
@@ -34,16 +34,16 @@ class Bounds:
 
     @property
     def source(self) -> str:
-        """The statements used, or "no theorem"."""
+        """The statements used, or "no theorem in these papers"."""
         used = dict.fromkeys(s for s in (self.lambda_source, self.kappa_source) if s)
-        return "; ".join(used) or "no theorem"
+        return "; ".join(used) or "no theorem in these papers"
 
 
 def bounds(rule: str | Aggregator, n: int, f: int, d: int | None = None) -> Bounds:
     """Look up what is proved for ``rule`` at n rows, f of them faulty.
 
-    Only the papers' own statements count; :mod:`byzflower.theory.relation` turns a λ into a
-    (looser) κ and back.
+    Only the own statements of the papers in :mod:`byzflower.theory` count; others may prove more.
+    :mod:`byzflower.theory.relation` turns a λ into a (looser) κ and back.
 
     Parameters
     ----------

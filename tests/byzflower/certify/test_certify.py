@@ -123,7 +123,7 @@ def test_rules_without_any_coefficient(rule, f):
 def test_without_a_theorem_nothing_is_claimed(rule):
     found = certify(rule, N, 2, dimension=2, evaluations=60)
     assert (found.lambda_bound, found.kappa_bound, found.holds) == (None, None, None)
-    assert found.source == "no theorem"
+    assert found.source == "no theorem in these papers"
     assert 0 < found.lambda_found < math.inf
 
 
@@ -170,3 +170,8 @@ def test_refuses_what_the_rule_refuses():
         certify("median", 10, 5)
     with pytest.raises(SpecError, match="unknown rule `nope`"):
         certify("nope", 10, 5)
+
+
+def test_refuses_more_rows_than_their_pairs_fit_into_memory():
+    with pytest.raises(InfeasibleError, match="`certify` needs n ≤ 1000 rows; found n = 100000"):
+        certify("median", 100_000, 3, evaluations=1)

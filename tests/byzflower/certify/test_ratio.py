@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from byzflower.certify import Ratios, ratios
-from byzflower.certify.ratio import best_subsets, subsets
+from byzflower.certify.ratio import best_subsets, squared_distances, subsets
 
 TWO_OF_THREE = np.array([True, True, False])
 
@@ -62,3 +62,9 @@ def test_best_subsets_are_the_best(seed):
     by_lambda, by_kappa = best_subsets(rows, value, choices)
     assert ratios(rows, by_lambda, value).lam == pytest.approx(max(r.lam for r in every))
     assert ratios(rows, by_kappa, value).kappa == pytest.approx(max(r.kappa for r in every))
+
+
+def test_distances_of_many_columns_are_summed_in_parts():
+    rows = np.random.default_rng(0).standard_normal((300, 400))  # two parts of 186, one of 28
+    one_by_one = np.array([((rows - row) ** 2).sum(axis=1) for row in rows])
+    np.testing.assert_allclose(squared_distances(rows), one_by_one, rtol=1e-12)
