@@ -14,6 +14,15 @@ from byzflower.steps import Aggregator
 
 __all__ = ["Certificate", "Witness", "evaluate", "replay"]
 
+# What a saved input holds: types and dimensions.
+_CONTENT = {
+    "rule": (np.str_, 0),
+    "f": (np.integer, 0),
+    "seed": (np.integer, 0),
+    "rows": (np.float64, 2),
+    "honest": (np.bool_, 1),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Witness:
@@ -55,7 +64,8 @@ class Certificate:
     dimensions
         Dimensions d searched.
     lambda_bound, kappa_bound : float or None
-        Proved for every dimension searched; ``None`` where no theorem gives one.
+        Proved for every dimension searched; ``None`` where none of the papers in
+        :mod:`byzflower.theory` gives one.
     lambda_found, kappa_found : float
         Largest ratios found: lower bounds of the true coefficients, infinite if none exists.
     holds : bool or None
@@ -97,6 +107,13 @@ def evaluate(rule: Aggregator, rows: Array, f: int, seed: int = 0) -> Array:
 def replay(path: str | Path) -> Witness:
     """Run the rule again on a saved input; the witness returned has the ratios of this run.
 
+    Raises
+    ------
+    ValueError
+        If the file is no ``.npz`` archive of one input, or the rule refuses that input.
+    OSError
+        If the file cannot be opened.
+
     >>> import tempfile
     >>> from byzflower.certify import certify
     >>> found = certify("mean", n=5, f=1, dimension=1)
@@ -104,8 +121,33 @@ def replay(path: str | Path) -> Witness:
     ...     replay(found.counterexample.save(folder + "/mean.npz")).ratios
     Ratios(lam=inf, kappa=inf)
     """
-    with np.load(Path(path), allow_pickle=False) as saved:
-        rule, f, seed = str(saved["rule"]), int(saved["f"]), int(saved["seed"])
-        rows, honest = saved["rows"], saved["honest"]
+    try:
+        rule, f, seed, rows, honest = _read(Path(path))
+    except ValueError as error:
+        raise ValueError(f"`replay` needs a saved input (.npz); found {path}: {error}") from error
     value = evaluate(parse(rule), rows, f, seed)
     return Witness(rule, f, seed, rows, honest, ratios(rows, honest, value))
+
+
+def _read(path: Path) -> tuple[str, int, int, Array, Mask]:
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            saved = {key: np.asarray(archive[key]) for key in _CONTENT}
+        except Exception as error:  # zipfile, zlib and numpy each have their own for damaged files
+            raise ValueError(f"no archive of {', '.join(_CONTENT)}") from error
+    for key, (kind, dimensions) in _CONTENT.items():
+        if not np.issubdtype(saved[key].dtype, kind) or saved[key].ndim != dimensions:
+            raise ValueError(
+                f"{key} of {dimensions} dimensions and type {kind.__name__} needed, "
+                f"not of shape {saved[key].shape} and {saved[key].dtype}"
+            )
+    f, rows, honest = int(saved["f"]), saved["rows"], saved["honest"]
+    n = len(rows)
+    if not rows.size or not np.isfinite(rows).all():
+        raise ValueError(f"finite rows needed, not NaN, Inf or none; shape {rows.shape}")
+    if not 0 <= f < n or len(honest) != n or honest.sum() != n - f:
+        raise ValueError(
+            f"{honest.sum()} of {len(honest)} marked as honest, not n−f of n = {n} with f = {f}"
+        )
+    return str(saved["rule"]), f, int(saved["seed"]), rows, honest

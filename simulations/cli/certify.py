@@ -71,10 +71,12 @@ def _replay(path: Path, *, as_json: bool) -> None:
 
     try:
         witness = replay(path)
-    except (OSError, KeyError, ValueError) as error:
+    except OSError as error:
         raise ExperimentError(
             f"`replay` needs a saved input (.npz); found {path}: {error}"
         ) from error
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
     n, d = witness.rows.shape
     if as_json:
         found = {"lambda_found": witness.ratios.lam, "kappa_found": witness.ratios.kappa}
@@ -161,7 +163,7 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
         ("λ", found.lambda_bound, found.lambda_found, found.lambda_witness),
         ("κ", found.kappa_bound, found.kappa_found, found.kappa_witness),
     ):
-        proved = "no theorem" if bound is None else f"≤ {bound:.4g}"
+        proved = "no theorem in these papers" if bound is None else f"≤ {bound:.4g}"
         dimension = str(witness.rows.shape[1])
         table.add_row(name, proved, _number(value), dimension)
     console = Console()
@@ -178,7 +180,7 @@ def _verdict(found: Certificate, counterexample: object) -> str:
     if found.holds:
         return f"holds: every input found respects {found.source}"
     if found.holds is None:
-        return "no theorem gives a coefficient, and no unbounded input was found"
+        return "no theorem in these papers gives a coefficient, and no unbounded input was found"
     if found.lambda_witness.ratios.unbounded:
         return f"does not hold: identical honest rows, another output; input in {counterexample}"
     return f"does not hold: an input exceeds {found.source}; it is in {counterexample}"
