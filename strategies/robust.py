@@ -77,9 +77,10 @@ class Robust(Strategy):
     Attributes
     ----------
     history : list of RoundRecord
-        What happened in each round: rejections with reasons, clipping threshold, rule drawn.
+        What happened in each round of the latest run: rejections with reasons, clipping
+        threshold, rule drawn.
     conduct : Conduct
-        What each node did; ``print(strategy.conduct.table())``.
+        What each node did in it; ``print(strategy.conduct.table())``.
 
     Raises
     ------
@@ -100,6 +101,10 @@ class Robust(Strategy):
     Metrics of training become medians over the clients. Those of evaluation are averaged by the
     inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
     (``evaluate_fn``) for numbers to rely on.
+
+    A round whose number is not above the last one's begins a new run, as if the strategy were new;
+    a `ServerSGD` inside forgets its momentum, too. Flower's FedAvgM, FedAdam, FedYogi and
+    FedAdagrad keep theirs: give each run a new one.
 
     Examples
     --------
@@ -141,15 +146,20 @@ class Robust(Strategy):
         self.max_skipped_rounds = max_skipped_rounds
         self.quarantine_after = quarantine_after
         self.measure_distances = measure_distances
-        self.history: list[RoundRecord] = []
-        self.conduct = Conduct()
-        self._rng = None if seed is None else torch.Generator().manual_seed(seed)
+        self.seed = seed
         self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
         self._examples_key: str = getattr(inner, "weighted_by_key", "num-examples")
         self._model: Model | None = None
         self._asked: tuple[Message, ...] = ()
         self._asked_to_evaluate: tuple[Message, ...] = ()
+        self._begin_run()
+
+    def _begin_run(self) -> None:
+        self.history: list[RoundRecord] = []
+        self.conduct = Conduct()
+        self._rng = None if self.seed is None else torch.Generator().manual_seed(self.seed)
         self._center: Tensor | None = None
+        self._last_round = 0
         self._skipped = 0
         self._warned = False
 
@@ -172,6 +182,9 @@ class Robust(Strategy):
         TypeError, ValueError
             If the model is complex, has no parameters or is not finite.
         """
+        if server_round <= self._last_round:
+            self._begin_run()
+        self._last_round = server_round
         self._model = Model(arrays, self.buffers)
         self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
         self.conduct.ask([message.metadata.dst_node_id for message in self._asked])

@@ -52,7 +52,8 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
     Notes
     -----
     With β = 0 and λ = 0 this is the server of robust D-SGD (RESAM Algorithm 1, ARC Algorithm 1);
-    β = 0.9 is MixTailor's server momentum. The convention for β is PyTorch's.
+    β = 0.9 is MixTailor's server momentum. The convention for β is PyTorch's. A round whose number
+    is not above the last one's begins a new run, without momentum.
 
     Examples
     --------
@@ -105,6 +106,7 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
         self.buffers = buffers
         self._model: dict[str, Tensor] = {}
         self._velocity: dict[str, Tensor] = {}
+        self._last_round = 0
 
     def summary(self) -> None:
         """Log the hyper-parameters, then FedAvg's."""
@@ -123,6 +125,9 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Remember the model that the round's gradients apply to; ask as FedAvg does."""
+        if server_round <= self._last_round:
+            self._velocity = {}
+        self._last_round = server_round
         self._model = {key: to_tensor(array) for key, array in arrays.items()}
         return super().configure_train(server_round, arrays, config, grid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from typing import Any
 
@@ -117,3 +118,52 @@ def test_a_run_without_usable_replies_stops(fake_grid: Any) -> None:
     with pytest.raises(TooManySkippedRounds, match="4 rounds in a row"):
         strategy.start(grid, ArrayRecord({k: Array(v) for k, v in START.items()}), num_rounds=10)
     assert len(strategy.history) == 4
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Robust(FedAvg(), "centered_clipping(tau=0.5)", 1),
+        lambda: Robust(FedAvg(), "bucketing(s=2) > median", 1, seed=3),
+        lambda: Robust(ServerSGD(0.1, momentum=0.9), "median", 1, "gradient"),
+        lambda: ServerSGD(0.1, momentum=0.9),
+    ],
+    ids=["center", "generator", "velocity", "velocity alone"],
+)
+def test_a_second_run_of_one_strategy_equals_the_first(make: Any, fake_grid: Any) -> None:
+    strategy = make()
+    grid = fake_grid({node: honest_client(node, strategy.payload) for node in range(1, 8)})
+
+    def run() -> bytes:
+        random.seed(0)  # Flower's order of the nodes, which rounds the plain mean
+        initial = ArrayRecord({k: Array(v) for k, v in START.items()})
+        return strategy.start(grid, initial, num_rounds=4).arrays["w"].numpy().tobytes()
+
+    assert run() == run()
+
+
+def test_a_second_run_has_a_history_of_its_own(fake_grid: Any) -> None:
+    broken = fake_grid({node: lambda _: RecordDict() for node in range(1, 8)})
+    healthy = fake_grid({node: honest_client(node, "model") for node in range(1, 8)})
+    initial = ArrayRecord({k: Array(v) for k, v in START.items()})
+    strategy = Robust(FedAvg(), "median", 3, max_skipped_rounds=3, quarantine_after=1)
+    for _ in range(2):
+        strategy.start(broken, initial, num_rounds=2)
+    first = strategy.history
+    strategy.start(healthy, initial, num_rounds=2)
+    assert [record.rows for record in strategy.history] == [7, 7]
+    assert [record.rows for record in first] == [0, 0]
+    assert [strategy.conduct[node].asked for node in range(1, 8)] == [2] * 7
+    assert strategy.conduct.offences(1) == 0
+
+
+def test_a_run_driven_by_hand_may_follow_another_with_another_model(
+    make_content: Any, make_round: Any
+) -> None:
+    strategy = Robust(FedAvg(), "centered_clipping(tau=1.0)", 1)
+    for size in (3, 5):
+        model = {"w": np.zeros(size, np.float32)}
+        rounds = make_round(strategy, model, 5)
+        for _ in range(2):
+            _, metrics = rounds.run([make_content({"w": model["w"] + 1})] * 5)
+            assert metrics["robust-skipped"] == 0
