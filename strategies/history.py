@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from logging import WARNING, getLogger
+from logging import INFO, WARNING, getLogger
 
 from byzflower.steps import StepReport
-from byzflower.strategies.vetting import MetricValue, Rejection
+from byzflower.strategies.vetting import MetricValue, Reason, Rejection
 
-__all__ = ["RoundRecord", "log_rejections"]
+__all__ = ["RoundRecord", "log_rejections", "log_round"]
 
 _LOG = getLogger("flwr")
 _LOGGED = 20  # a flood of hostile replies must not become a flood of log lines
@@ -84,3 +84,18 @@ def log_rejections(phase: str, rejections: Sequence[Rejection]) -> None:
         )
     if len(rejections) > _LOGGED:
         _LOG.log(WARNING, "%s: rejected %d more replies", phase, len(rejections) - _LOGGED)
+
+
+def log_round(record: RoundRecord) -> None:
+    """Log how many nodes were asked and what became of their replies, in one line."""
+    failed = sum(rejection.reason is Reason.ERROR for rejection in record.rejections)
+    rule = f"; `{record.rule}` of {record.rows} updates, f = {record.f}"
+    _LOG.log(
+        INFO,
+        "aggregate_train: %d nodes asked, %d answered, %d failed, %d rejected%s",
+        record.asked,
+        record.replies - failed,
+        failed,
+        len(record.rejections) - failed,
+        "" if record.skipped else rule,
+    )

@@ -22,7 +22,8 @@ from byzflower.strategies.attribution import attribute
 from byzflower.strategies.buffers import Buffers
 from byzflower.strategies.conduct import Conduct
 from byzflower.strategies.errors import TooManySkippedRounds
-from byzflower.strategies.history import RoundRecord, log_rejections
+from byzflower.strategies.history import RoundRecord, log_rejections, log_round
+from byzflower.strategies.inner import restored_on_error, without_counts
 from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
 from byzflower.strategies.model import Model, Payload
 from byzflower.strategies.server_sgd import ServerSGD
@@ -96,7 +97,8 @@ class Robust(Strategy):
     missing reply proves nothing and lowers only n. A round with too few replies for the rule,
     or more malformed ones than f, leaves the model unchanged. So f nodes that stay silent can stop
     a run unless the rule is defined for n − f rows, f of them faulty; if it is not, a warning
-    says so.
+    says so. A step whose result is not finite is undone, the inner strategy's momentum included
+    (one of your own must bind new arrays, as Flower's do, not write into old ones).
 
     Metrics of training become medians over the clients. Those of evaluation are averaged by the
     inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
@@ -244,18 +246,11 @@ class Robust(Strategy):
         for rejection in rejections:
             self.conduct.reject(rejection)
         log_rejections("aggregate_train", rejections)
+        log_round(record)
         if outcome is None:
             return self._skip(record, problem)
         arrays, metrics = outcome
         self._skipped = 0
-        _LOG.log(
-            INFO,
-            "aggregate_train: `%s` of %d updates, f = %d; %d replies rejected",
-            record.rule,
-            record.rows,
-            record.f,
-            len(rejections),
-        )
         nodes = [reply.node_id for reply in agreement.used]
         self.conduct.accept(nodes, agreement.distances, agreement.shares)
         metrics.update(record.to_metrics())
@@ -345,10 +340,11 @@ class Robust(Strategy):
         )
         reply = Message(content, reply_to=self._asked[0])
         try:
-            arrays, stepped = self.inner.aggregate_train(server_round, [reply])
-            if arrays is None:
-                raise ValueError("the inner strategy returned no arrays")
-            result = to_record(model.conform(arrays, restored))
+            with restored_on_error(self.inner), without_counts():
+                arrays, stepped = self.inner.aggregate_train(server_round, [reply])
+                if arrays is None:
+                    raise ValueError("the inner strategy returned no arrays")
+                result = to_record(model.conform(arrays, restored))
         except Exception as error:  # what replies hold must not end a run
             return None, error
         if self.rule.needs_center:

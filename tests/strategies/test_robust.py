@@ -194,6 +194,30 @@ def test_replies_nobody_asked_for_are_ignored(make_content: Any, make_round: Any
     assert 999 not in [row["node"] for row in strategy.conduct.to_rows()]
 
 
+def test_a_round_is_logged_by_its_nodes_not_as_one_reply(
+    make_content: Any, make_round: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    contents: list[Any] = [*shifted(make_content), None, Error(1, ""), RecordDict()]
+    make_round(Robust(FedAvg(), "median", 2), MODEL, 8).run(contents)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("aggregate_train")]
+    assert lines[-1] == (
+        "aggregate_train: 8 nodes asked, 6 answered, 1 failed, 1 rejected; "
+        "`median` of 5 updates, f = 1"
+    )
+    assert "Received" not in caplog.text
+    caplog.clear()
+    make_round(FedAvg(), MODEL, 5).run(shifted(make_content))
+    assert "aggregate_train: Received 5 results and 0 failures" in caplog.text
+
+
+def test_a_skipped_round_is_logged_by_its_nodes(
+    make_content: Any, make_round: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    contents: list[Any] = [*shifted(make_content)[:4], None]
+    make_round(Robust(FedAvg(), "krum", 1), MODEL, 5).run(contents)
+    assert "aggregate_train: 5 nodes asked, 4 answered, 0 failed, 0 rejected" in caplog.text
+
+
 def test_a_flood_of_rejections_is_logged_in_short(
     make_content: Any, make_round: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,7 +227,10 @@ def test_a_flood_of_rejections_is_logged_in_short(
     lines = [r.getMessage() for r in caplog.records if "rejected" in r.getMessage()]
     assert len(lines) == 22
     assert lines[20] == "aggregate_train: rejected 10 more replies"
-    assert lines[21] == "aggregate_train: `mean` of 5 updates, f = 0; 30 replies rejected"
+    assert lines[21] == (
+        "aggregate_train: 35 nodes asked, 35 answered, 0 failed, 30 rejected; "
+        "`mean` of 5 updates, f = 0"
+    )
 
 
 def test_a_client_in_the_same_process_cannot_reach_the_model(
@@ -345,6 +372,33 @@ def test_an_inner_strategy_that_overflows_keeps_the_model(
     arrays, _ = make_round(strategy, MODEL, 5).run(gradients(make_content, [1e30] * 5))
     np.testing.assert_array_equal(arrays["w"].numpy(), MODEL["w"])
     assert "NaN or Inf in 'w'" in strategy.history[-1].skipped
+
+
+@pytest.mark.filterwarnings("error:overflow:RuntimeWarning")  # stops FedAdam between its moments
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Robust(ServerSGD(10.0, momentum=0.9), "median", 1, "gradient"),
+        lambda: Robust(FedAvgM(server_learning_rate=10.0, server_momentum=0.9), "median", 1),
+        lambda: Robust(FedAdam(), "median", 1),
+    ],
+    ids=["ServerSGD", "FedAvgM", "FedAdam"],
+)
+def test_a_skipped_round_leaves_the_inner_strategy_as_it_was(
+    make: Any, make_content: Any, make_round: Any
+) -> None:
+    def run(second: list[RecordDict] | list[None]) -> tuple[list[str], bytes]:
+        strategy = make()
+        rounds = make_round(strategy, MODEL, 5)
+        make_contents = gradients if strategy.payload == "gradient" else shifted
+        for contents in (make_contents(make_content), second, make_contents(make_content)):
+            arrays, _ = rounds.run(contents)
+        return [r.skipped for r in strategy.history], arrays["w"].numpy().tobytes()
+
+    far = [make_content({k: np.full_like(v, 3e38) for k, v in MODEL.items()}) for _ in range(5)]
+    skipped, overflowed = run(far)
+    assert [bool(why) for why in skipped] == [False, True, False]
+    assert overflowed == run([None] * 5)[1]
 
 
 def test_an_inner_strategy_without_a_step_keeps_the_model(
