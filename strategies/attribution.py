@@ -10,16 +10,19 @@ from byzflower.strategies.vetting import Reason, Rejection, excerpt
 
 __all__ = ["attribute"]
 
+# Flower's id of the server, which no node of a deployment gets.
+_SERVER = 1
+
 
 def attribute(
     replies: Iterable[Message], asked: Sequence[Message]
 ) -> tuple[dict[int, Message], list[Rejection]]:
     """Match replies with the messages they answer.
 
-    A failure in a deployment comes with the server's own node id as its source, so the id of the
-    message it answers decides; grids that set no message ids are matched by source. An answer in
-    another node's place is turned away. A node that answers twice is believed neither time:
-    preferring one answer would make the result depend on the order of arrival.
+    The id of the message that a reply answers decides; grids that set no message ids are matched by
+    source. An answer in another node's place is turned away, unless it is an error of Flower's
+    server itself, which says so for a node that is gone. A node that answers twice is believed
+    neither time: preferring one answer would make the result depend on the order of arrival.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def attribute(
         node = by_message.get(answered)
         if node is None and source in nodes and not (answered and by_message):
             node = source
-        if node is not None and source != node and not reply.has_error():
+        if node is not None and source != node and not _of_the_server(reply, nodes):
             detail = f"answers a message to node {node}"
             rejections.append(Rejection(source, Reason.UNASKED, detail))
         elif node is None:
@@ -59,3 +62,7 @@ def attribute(
             detail = f"needs one reply a message; found {len(several)}"
             rejections.append(Rejection(node, Reason.DUPLICATE, detail))
     return {node: one[0] for node, one in sorted(answers.items()) if len(one) == 1}, rejections
+
+
+def _of_the_server(reply: Message, nodes: set[int]) -> bool:
+    return reply.has_error() and reply.metadata.src_node_id == _SERVER and _SERVER not in nodes

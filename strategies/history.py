@@ -92,9 +92,9 @@ def log_round(record: RoundRecord) -> None:
     rule = f"; `{record.rule}` of {record.rows} updates, f = {record.f}"
     _LOG.log(
         INFO,
-        "aggregate_train: %d nodes asked, %d answered, %d failed, %d rejected%s",
+        "aggregate_train: %d nodes asked, %d replies: %d failed, %d rejected%s",
         record.asked,
-        record.replies - failed,
+        record.replies,
         failed,
         len(record.rejections) - failed,
         "" if record.skipped else rule,

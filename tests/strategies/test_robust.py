@@ -201,7 +201,7 @@ def test_a_round_is_logged_by_its_nodes_not_as_one_reply(
     make_round(Robust(FedAvg(), "median", 2), MODEL, 8).run(contents)
     lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("aggregate_train")]
     assert lines[-1] == (
-        "aggregate_train: 8 nodes asked, 6 answered, 1 failed, 1 rejected; "
+        "aggregate_train: 8 nodes asked, 7 replies: 1 failed, 1 rejected; "
         "`median` of 5 updates, f = 1"
     )
     assert "Received" not in caplog.text
@@ -215,7 +215,7 @@ def test_a_skipped_round_is_logged_by_its_nodes(
 ) -> None:
     contents: list[Any] = [*shifted(make_content)[:4], None]
     make_round(Robust(FedAvg(), "krum", 1), MODEL, 5).run(contents)
-    assert "aggregate_train: 5 nodes asked, 4 answered, 0 failed, 0 rejected" in caplog.text
+    assert "aggregate_train: 5 nodes asked, 4 replies: 0 failed, 0 rejected" in caplog.text
 
 
 def test_a_flood_of_rejections_is_logged_in_short(
@@ -228,7 +228,7 @@ def test_a_flood_of_rejections_is_logged_in_short(
     assert len(lines) == 22
     assert lines[20] == "aggregate_train: rejected 10 more replies"
     assert lines[21] == (
-        "aggregate_train: 35 nodes asked, 35 answered, 0 failed, 30 rejected; "
+        "aggregate_train: 35 nodes asked, 35 replies: 0 failed, 30 rejected; "
         "`mean` of 5 updates, f = 0"
     )
 
@@ -309,6 +309,24 @@ def test_nobody_answers_in_another_nodes_place(make_content: Any, make_round: An
     _, metrics = strategy.aggregate_train(1, replies)
     assert (metrics["robust-rows"], metrics["robust-rejected-unasked"]) == (4, 1)
     assert strategy.conduct.offences(104) == 0
+
+
+@pytest.mark.parametrize("source", [105, 999], ids=["another node", "a stranger"])
+def test_nobody_reports_an_error_in_another_nodes_place(
+    source: int, make_content: Any, make_round: Any
+) -> None:
+    strategy = Robust(FedAvg(), "trimmed_mean", 1)
+    rounds = make_round(strategy, MODEL, 5)
+    rounds.ask()
+    forged = Message(Error(1, "out of memory"), reply_to=rounds.asked[3])
+    forged.metadata.__dict__["_src_node_id"] = source
+    replies = [*rounds.replies(shifted(make_content)), forged]
+    arrays, metrics = strategy.aggregate_train(1, replies)
+    assert [(r.node_id, r.reason) for r in strategy.history[-1].rejections] == [
+        (source, Reason.UNASKED)
+    ]
+    assert (metrics["robust-rows"], strategy.conduct.offences(104)) == (5, 0)
+    np.testing.assert_allclose(arrays["b"].numpy(), [5.3], rtol=1e-6)
 
 
 def test_a_model_without_numbers_is_refused(make_round: Any) -> None:
