@@ -10,7 +10,13 @@ from typing import get_args
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import (
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
+    DifferentialPrivacyServerSideAdaptiveClipping,
+    DifferentialPrivacyServerSideFixedClipping,
+    Strategy,
+)
 from torch import Tensor
 
 from byzflower.errors import InfeasibleError
@@ -35,10 +41,17 @@ from byzflower.strategies.vetting import (
     Vetting,
     excerpt,
 )
+from byzflower.validation import integer_at_least, non_negative_int
 
 __all__ = ["Robust"]
 
 _LOG = getLogger("flwr")
+_DIFFERENTIAL_PRIVACY = (
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
+    DifferentialPrivacyServerSideAdaptiveClipping,
+    DifferentialPrivacyServerSideFixedClipping,
+)
 
 
 class Robust(Strategy):
@@ -53,7 +66,9 @@ class Robust(Strategy):
     Parameters
     ----------
     inner : Strategy
-        Strategy that samples the nodes, configures the rounds and steps on the server.
+        Strategy that samples the nodes, configures the rounds and steps on the server; neither
+        another `Robust` nor one of Flower's differential-privacy wrappers, which would take the
+        aggregate for a mean.
     rule : str or Aggregator
         Aggregation, for instance ``"arc > nnm > trimmed_mean"``.
     num_malicious_nodes : int or float
@@ -86,7 +101,8 @@ class Robust(Strategy):
     Raises
     ------
     ValueError, TypeError
-        If a parameter is out of range, or the payload is not what the inner strategy expects.
+        If a parameter is out of range, the inner strategy is none that may be inside, or the
+        payload is not what it expects.
     TooManySkippedRounds
         Out of `aggregate_train`, see ``max_skipped_rounds``.
 
@@ -128,18 +144,17 @@ class Robust(Strategy):
         quarantine_after: int | None = None,
         measure_distances: bool = True,
     ) -> None:
+        _check_inner(inner)
         _check_malicious(num_malicious_nodes)
         _check_payload(inner, payload)
         if isinstance(inner, ServerSGD):
             if buffers is not None and buffers != inner.buffers:
                 raise ValueError("`buffers` needs to be set on the inner `ServerSGD`")
             buffers = inner.buffers
-        if max_skipped_rounds is not None and max_skipped_rounds < 1:
-            raise ValueError(
-                f"`max_skipped_rounds` needs an integer ≥ 1; found {max_skipped_rounds}"
-            )
-        if quarantine_after is not None and quarantine_after < 1:
-            raise ValueError(f"`quarantine_after` needs an integer ≥ 1; found {quarantine_after}")
+        if max_skipped_rounds is not None:
+            integer_at_least(max_skipped_rounds, 1, "Robust", "max_skipped_rounds")
+        if quarantine_after is not None:
+            integer_at_least(quarantine_after, 1, "Robust", "quarantine_after")
         self.inner = inner
         self.rule = parse(rule)
         self.num_malicious_nodes = num_malicious_nodes
@@ -148,13 +163,19 @@ class Robust(Strategy):
         self.max_skipped_rounds = max_skipped_rounds
         self.quarantine_after = quarantine_after
         self.measure_distances = measure_distances
-        self.seed = seed
+        self.seed = None if seed is None else non_negative_int(seed, "seed")
         self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
         self._examples_key: str = getattr(inner, "weighted_by_key", "num-examples")
         self._model: Model | None = None
         self._asked: tuple[Message, ...] = ()
         self._asked_to_evaluate: tuple[Message, ...] = ()
         self._begin_run()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({type(self.inner).__name__}, {self.rule.spec!r}, "
+            f"num_malicious_nodes={self.num_malicious_nodes!r}, payload={self.payload!r})"
+        )
 
     def _begin_run(self) -> None:
         self.history: list[RoundRecord] = []
@@ -388,6 +409,19 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, InfeasibleError):
         return str(error)  # our own words
     return f"{type(error).__name__}: {excerpt(str(error), 300)}"
+
+
+def _check_inner(inner: object) -> None:
+    if not isinstance(inner, Strategy):
+        raise TypeError(f"`inner` needs a Flower strategy; found {inner!r}")
+    if isinstance(inner, Robust):
+        raise TypeError(f"`inner` needs a strategy other than `Robust`; found {inner!r}")
+    if isinstance(inner, _DIFFERENTIAL_PRIVACY):
+        raise TypeError(
+            "`inner` needs a strategy without differential privacy; found "
+            f"`{type(inner).__name__}`, whose guarantee is void here: it would clip the one "
+            "aggregate and add noise to it as if it were a mean of n updates"
+        )
 
 
 def _check_malicious(bound: int | float) -> None:

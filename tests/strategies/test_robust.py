@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, Krum
+from flwr.serverapp.strategy import (
+    DifferentialPrivacyServerSideFixedClipping,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    Krum,
+)
 
 import byzflower as bf
 from byzflower.strategies import (
+    AggregaThor,
     Reason,
     Robust,
     ServerSGD,
@@ -719,8 +726,26 @@ def test_models_that_no_rule_can_aggregate_are_refused_at_once(
         ({"payload": "gradient"}, ValueError, "`FedAvg` needs payload='model'"),
         ({"inner": ServerSGD()}, ValueError, "`ServerSGD` needs payload='gradient'"),
         ({"rule": "krumm"}, bf.SpecError, "did you mean `krum`"),
-        ({"max_skipped_rounds": 0}, ValueError, "`max_skipped_rounds` needs an integer ≥ 1"),
-        ({"quarantine_after": 0}, ValueError, "`quarantine_after` needs an integer ≥ 1"),
+        *(
+            ({name: value}, ValueError, f"`Robust` needs an integer {name} ≥ 1; found {value!r}")
+            for name in ("max_skipped_rounds", "quarantine_after")
+            for value in (0, 2.5, "3", True)
+        ),
+        ({"seed": -1}, ValueError, "`seed` needs an integer ≥ 0; found -1"),
+        ({"seed": 1.0}, ValueError, "`seed` needs an integer ≥ 0; found 1.0"),
+        ({"inner": "fedavg"}, TypeError, "`inner` needs a Flower strategy; found 'fedavg'"),
+        ({"inner": FedAvg}, TypeError, "`inner` needs a Flower strategy; found <class"),
+        (
+            {"inner": Robust(FedAvg(), "mean", 0)},
+            TypeError,
+            r"`inner` needs a strategy other than `Robust`; found Robust\(",
+        ),
+        (
+            {"inner": DifferentialPrivacyServerSideFixedClipping(FedAvg(), 1.0, 1.0, 5)},
+            TypeError,
+            "`inner` needs a strategy without differential privacy; found "
+            "`DifferentialPrivacyServerSideFixedClipping`, whose guarantee is void here",
+        ),
         (
             {"inner": ServerSGD(), "payload": "gradient", "buffers": {"b"}},
             ValueError,
@@ -739,6 +764,15 @@ def test_summary_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "Rule: arc > median" in caplog.text
     assert "Malicious nodes: 0.2" in caplog.text
     assert "Weighted by" in caplog.text
+
+
+def test_a_strategy_shows_what_it_does() -> None:
+    assert repr(Robust(FedAdam(), "arc > median", 0.2)) == (
+        "Robust(FedAdam, 'arc > median', num_malicious_nodes=0.2, payload='model')"
+    )
+    assert repr(AggregaThor(2)) == (
+        "AggregaThor(ServerSGD, 'multi_krum', num_malicious_nodes=2, payload='gradient')"
+    )
 
 
 def test_flowers_own_krum_may_be_inside(make_content: Any, make_round: Any) -> None:
