@@ -211,7 +211,7 @@ class Robust(Strategy):
         self._model = Model(arrays, self.buffers)
         self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
         self.conduct.ask([message.metadata.dst_node_id for message in self._asked])
-        self._warn_of_silence(len(self._asked))
+        self._warn_of_too_few(len(self._asked))
         return list(self._asked)
 
     def aggregate_train(
@@ -372,22 +372,35 @@ class Robust(Strategy):
             self._center = value
         return (result, finite_metrics(stepped or {})), None
 
-    def _warn_of_silence(self, asked: int) -> None:
-        """Say once if the nodes that may be malicious can stop the run by not answering."""
+    def _warn_of_too_few(self, asked: int) -> None:
+        """Say once if the nodes are too few for the rule, or may be when f of them stay silent."""
         f = self.faults(asked)
-        if self._warned or not 0 < f < asked:
+        if self._warned or not asked:
             return
-        try:
-            self.rule.check(asked - f, f)
-        except InfeasibleError as error:
-            self._warned = True
+        if problem := self._infeasible(asked, f):
+            _LOG.log(
+                WARNING,
+                "Too few nodes: %s. Set `min_train_nodes` and `min_available_nodes` of `%s` to "
+                "what the rule needs.",
+                problem,
+                type(self.inner).__name__,
+            )
+        elif 0 < f < asked and (problem := self._infeasible(asked - f, f)):
             _LOG.log(
                 WARNING,
                 "%d silent nodes of %d would leave the model unchanged: %s",
                 f,
                 asked,
-                error,
+                problem,
             )
+        self._warned = problem is not None
+
+    def _infeasible(self, n: int, f: int) -> InfeasibleError | None:
+        try:
+            self.rule.check(n, f)
+        except InfeasibleError as error:
+            return error
+        return None
 
     def _skip(
         self, record: RoundRecord, problem: Exception | None

@@ -307,6 +307,22 @@ def test_nodes_whose_silence_stops_the_run_are_warned_of_once(
         assert caplog.text.count("1 silent nodes of 5 would leave the model unchanged") == expected
 
 
+def test_too_few_nodes_for_the_rule_are_warned_of_once(
+    make_round: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = make_round(Robust(FedAvg(), "trimmed_mean", 2), MODEL, 2)
+    rounds.ask()
+    rounds.ask()
+    assert caplog.text.count("Too few nodes") == 1
+    assert (
+        "Too few nodes: `trimmed_mean` needs n ≥ 2f+1 rows; found n = 2, f = 2. Set "
+        "`min_train_nodes` and `min_available_nodes` of `FedAvg` to what the rule needs."
+    ) in caplog.text
+    caplog.clear()
+    make_round(Robust(FedAvg(), "trimmed_mean", 2), MODEL, 5).ask()
+    assert "Too few nodes" not in caplog.text
+
+
 def test_nobody_answers_in_another_nodes_place(make_content: Any, make_round: Any) -> None:
     strategy = Robust(FedAvg(), "trimmed_mean", 1)
     rounds = make_round(strategy, MODEL, 5)
