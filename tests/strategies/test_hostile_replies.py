@@ -48,6 +48,12 @@ def npy(array: np.ndarray, **header: object) -> bytes:
     return stream.getvalue() + array.tobytes()
 
 
+def with_header(shape: bytes, end: bytes = b"\n") -> bytes:
+    """Bytes of `W` after a header written by hand."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + b"), }" + end
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + W.tobytes()
+
+
 def with_array(content: RecordDict, key: str, array: Array | np.ndarray) -> RecordDict:
     content["arrays"][key] = array if isinstance(array, Array) else Array(np.asarray(array))
     return content
@@ -103,37 +109,37 @@ HOSTILE: dict[str, tuple[Reason, Callable[[RecordDict], RecordDict | Error]]] = 
     "scalar": (Reason.SHAPE, lambda c: with_array(c, "w", np.float32(1))),
     "transposed": (Reason.SHAPE, lambda c: with_array(c, "w", W.T.copy())),
     "extra dimension": (Reason.SHAPE, lambda c: with_array(c, "w", W[None])),
-    "shape not in the bytes": (Reason.SHAPE, lambda c: with_array(c, "w", declared(npy(W.T)))),
+    "shape not in the bytes": (Reason.BYTES, lambda c: with_array(c, "w", declared(npy(W.T)))),
     "negative shape": (
-        Reason.SHAPE,
+        Reason.BYTES,
         lambda c: with_array(c, "w", declared(npy(W, shape=(-2, 3)))),
     ),
     "huge shape in the header": (
-        Reason.SHAPE,
+        Reason.BYTES,
         lambda c: with_array(c, "w", declared(npy(W, shape=(2**40, 2**20)))),
     ),
     "float64": (Reason.DTYPE, lambda c: with_array(c, "w", W.astype(np.float64))),
     "float16": (Reason.DTYPE, lambda c: with_array(c, "w", W.astype(np.float16))),
     "big-endian": (Reason.DTYPE, lambda c: with_array(c, "w", W.astype(">f4"))),
     "big-endian bytes": (
-        Reason.DTYPE,
+        Reason.BYTES,
         lambda c: with_array(c, "w", declared(npy(W.astype(">f4")))),
     ),
     "complex64": (Reason.DTYPE, lambda c: with_array(c, "w", W.astype(np.complex64) * 1j)),
     "integers": (Reason.DTYPE, lambda c: with_array(c, "w", W.astype(np.int32))),
     "integers declared float32": (
-        Reason.DTYPE,
+        Reason.BYTES,
         lambda c: with_array(c, "w", declared(npy(W.astype(np.int32)))),
     ),
     "booleans": (Reason.DTYPE, lambda c: with_array(c, "w", W > 0)),
     "strings": (Reason.DTYPE, lambda c: with_array(c, "w", W.astype("U8"))),
     "struct": (Reason.DTYPE, lambda c: with_array(c, "w", STRUCT)),
     "struct declared float32": (
-        Reason.DTYPE,
+        Reason.BYTES,
         lambda c: with_array(c, "w", declared(npy(W, descr=[("a", "<f4")]))),
     ),
     "objects": (
-        Reason.DTYPE,
+        Reason.BYTES,
         lambda c: with_array(c, "w", declared(npy(W, descr="|O"))),
     ),
     "float counter": (
@@ -156,6 +162,18 @@ HOSTILE: dict[str, tuple[Reason, Callable[[RecordDict], RecordDict | Error]]] = 
         lambda c: with_array(
             c, "w", declared(b"\x93NUMPY\x01\x00\x80\x00" + b"(" * 128 + b"0" * 24)
         ),
+    ),
+    "nested parentheses": (
+        Reason.BYTES,
+        lambda c: with_array(c, "w", declared(with_header(b"(" * 90 + b"2" + b")" * 90 + b", 3"))),
+    ),
+    "long integers of Python 2": (
+        Reason.BYTES,
+        lambda c: with_array(c, "w", declared(with_header(b"2L, 3L"))),
+    ),
+    "no end of the header": (
+        Reason.BYTES,
+        lambda c: with_array(c, "w", declared(npy(W)[:8] + b"\xff\xff" + npy(W)[10:])),
     ),
     "header of a later version": (
         Reason.BYTES,
@@ -208,6 +226,10 @@ HOSTILE: dict[str, tuple[Reason, Callable[[RecordDict], RecordDict | Error]]] = 
 HARMLESS: dict[str, Callable[[RecordDict], RecordDict]] = {
     "another order of keys": lambda c: with_array(without(c, "arrays", "w"), "w", W),
     "Fortran order": lambda c: with_array(c, "w", np.asfortranarray(W)),
+    "header without padding": lambda c: with_array(c, "w", declared(with_header(b"2, 3"))),
+    "header padded to 16 bytes": lambda c: with_array(
+        c, "w", declared(with_header(b"2, 3", end=b" " * 9 + b"\n"))
+    ),
     ".npy version 2.0": lambda c: with_array(c, "w", declared(npy_2(W))),
     "extra metric": lambda c: with_metric(c, "evil\n%s", 1e308),
     "NaN metric": lambda c: with_metric(c, "train_loss", float("nan")),
@@ -350,6 +372,34 @@ def test_header_is_read_without_allocating_what_it_declares(
     arrays, _ = make_round(strategy, MODEL, 6).run(contents)
     check_layout(arrays)
     assert strategy.history[-1].rejections[0].reason is Reason.SHAPE
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["nested parentheses", "long integers of Python 2"])
+def test_a_header_is_rejected_whatever_becomes_of_warnings(
+    name: str, make_content: Any, make_round: Any
+) -> None:
+    contents: list[Any] = honest(make_content, 6)
+    HOSTILE[name][1](contents[ATTACKER])
+    strategy = robust("FedAvg")
+    make_round(strategy, MODEL, 6).run(contents)
+    detail = strategy.history[-1].rejections[0].detail
+    assert detail.startswith("'w' needs the .npy header of float32 (2, 3); found")
+
+
+@pytest.mark.parametrize(
+    ("count", "found"), [(-1, "-1"), (2**60, "1152921504606846976"), (float("nan"), "nan")]
+)
+def test_a_count_out_of_range_is_told_the_range(
+    count: float, found: str, make_content: Any, make_round: Any
+) -> None:
+    contents: list[Any] = honest(make_content, 6)
+    with_metric(contents[ATTACKER], "num-examples", count)
+    strategy = robust("FedAvg")
+    make_round(strategy, MODEL, 6).run(contents)
+    assert strategy.history[-1].rejections[0].detail == (
+        f"needs a count from 0 to 2⁵³ in 'num-examples'; found {found}"
+    )
 
 
 def test_unpickling_never_happens(make_content: Any, make_round: Any) -> None:
