@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
+from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.server_sgd import ServerSGD
 
@@ -26,8 +27,8 @@ class AggregaThor(Robust):
         of high dimension.
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.1 by default.
-    seed, max_skipped_rounds, quarantine_after
-        As for `Robust`.
+    **options
+        As for `Robust`: seed, max_skipped_rounds, quarantine_after, measure_distances.
 
     Examples
     --------
@@ -41,9 +42,7 @@ class AggregaThor(Robust):
         *,
         resilience: Literal["weak", "strong"] = "weak",
         server: ServerSGD | None = None,
-        seed: int | None = None,
-        max_skipped_rounds: int | None = 5,
-        quarantine_after: int | None = None,
+        **options: Unpack[RobustOptions],
     ) -> None:
         if resilience not in _RULES:
             raise ValueError(f"`resilience` needs to be weak or strong; found {resilience!r}")
@@ -52,7 +51,5 @@ class AggregaThor(Robust):
             _RULES[resilience],
             num_malicious_nodes,
             "gradient",
-            seed=seed,
-            max_skipped_rounds=max_skipped_rounds,
-            quarantine_after=quarantine_after,
+            **options,
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
+from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.server_sgd import ServerSGD
 
@@ -22,8 +25,8 @@ class ByrdSaga(Robust):
         s ≥ 1, how many messages each new message averages; 2 in the paper.
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.5 by default, as for softmax regression.
-    seed, max_skipped_rounds, quarantine_after
-        As for `Robust`.
+    **options
+        As for `Robust`: seed, max_skipped_rounds, quarantine_after, measure_distances.
 
     Examples
     --------
@@ -37,9 +40,7 @@ class ByrdSaga(Robust):
         *,
         resampling: int = 2,
         server: ServerSGD | None = None,
-        seed: int | None = None,
-        max_skipped_rounds: int | None = 5,
-        quarantine_after: int | None = None,
+        **options: Unpack[RobustOptions],
     ) -> None:
         rule = "geometric_median"
         if resampling != 1:
@@ -49,7 +50,5 @@ class ByrdSaga(Robust):
             rule,
             num_malicious_nodes,
             "gradient",
-            seed=seed,
-            max_skipped_rounds=max_skipped_rounds,
-            quarantine_after=quarantine_after,
+            **options,
         )

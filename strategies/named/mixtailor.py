@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import byzflower as bf
 from byzflower.steps import Aggregator
+from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.server_sgd import ServerSGD
 
@@ -30,10 +32,9 @@ class MixTailor(Robust):
     server : ServerSGD or None
         Server step and sampling of nodes; by default the paper's Table 1: γ = 0.001, momentum
         0.9, weight decay 1e-4.
-    seed : int or None
-        Seed of the draws; for simulations only.
-    max_skipped_rounds, quarantine_after
-        As for `Robust`.
+    **options
+        As for `Robust`: seed, max_skipped_rounds, quarantine_after, measure_distances.
+        A seed makes the draws predictable: for simulations only.
 
     Examples
     --------
@@ -48,16 +49,12 @@ class MixTailor(Robust):
         pool: Sequence[str | Aggregator] | None = None,
         resampling: int | None = None,
         server: ServerSGD | None = None,
-        seed: int | None = None,
-        max_skipped_rounds: int | None = 5,
-        quarantine_after: int | None = None,
+        **options: Unpack[RobustOptions],
     ) -> None:
         super().__init__(
             server or ServerSGD(0.001, momentum=0.9, weight_decay=1e-4),
             bf.MixTailor(pool=pool, resampling=resampling),
             num_malicious_nodes,
             "gradient",
-            seed=seed,
-            max_skipped_rounds=max_skipped_rounds,
-            quarantine_after=quarantine_after,
+            **options,
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from byzflower.steps import Aggregator
+from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.server_sgd import ServerSGD
 
@@ -24,8 +27,8 @@ class Resam(Robust):
         geometric_median or median (Proposition 1).
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.75 by default, as in Section 5.1.
-    seed, max_skipped_rounds, quarantine_after
-        As for `Robust`.
+    **options
+        As for `Robust`: seed, max_skipped_rounds, quarantine_after, measure_distances.
 
     Examples
     --------
@@ -39,16 +42,12 @@ class Resam(Robust):
         *,
         rule: str | Aggregator = "trimmed_mean",
         server: ServerSGD | None = None,
-        seed: int | None = None,
-        max_skipped_rounds: int | None = 5,
-        quarantine_after: int | None = None,
+        **options: Unpack[RobustOptions],
     ) -> None:
         super().__init__(
             server or ServerSGD(0.75),
             rule,
             num_malicious_nodes,
             "gradient",
-            seed=seed,
-            max_skipped_rounds=max_skipped_rounds,
-            quarantine_after=quarantine_after,
+            **options,
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from byzflower.steps import Aggregator
+from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.server_sgd import ServerSGD
 
@@ -25,8 +28,8 @@ class RobustDSGD(Robust):
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.1 by default, as on (Fashion-)MNIST. On CIFAR-10:
         ``ServerSGD(StepSchedule(0.05, {1500: 0.00082}))``.
-    seed, max_skipped_rounds, quarantine_after
-        As for `Robust`.
+    **options
+        As for `Robust`: seed, max_skipped_rounds, quarantine_after, measure_distances.
 
     Examples
     --------
@@ -40,16 +43,12 @@ class RobustDSGD(Robust):
         *,
         rule: str | Aggregator = "arc > nnm > trimmed_mean",
         server: ServerSGD | None = None,
-        seed: int | None = None,
-        max_skipped_rounds: int | None = 5,
-        quarantine_after: int | None = None,
+        **options: Unpack[RobustOptions],
     ) -> None:
         super().__init__(
             server or ServerSGD(0.1),
             rule,
             num_malicious_nodes,
             "gradient",
-            seed=seed,
-            max_skipped_rounds=max_skipped_rounds,
-            quarantine_after=quarantine_after,
+            **options,
         )

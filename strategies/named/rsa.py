@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from flwr.serverapp.strategy import FedAvg
 
 from byzflower.geometry import Geometry
 from byzflower.steps import Aggregator, Explanation, StepReport, remaining_faults
+from byzflower.strategies.buffers import Buffers
+from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.updates import Updates
+from byzflower.validation import positive
 
 __all__ = ["Rsa", "SignVotes"]
 
@@ -31,8 +35,7 @@ class SignVotes(Aggregator):
     step: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.step < float("inf"):
-            raise ValueError(f"`step` needs a finite number > 0; found {self.step}")
+        positive(self.step, "sign_votes", "step")
 
     @property
     def spec(self) -> str:
@@ -78,8 +81,10 @@ class Rsa(Robust):
         Penalty λ > 0.
     server : FedAvg or None
         Sampling of nodes.
-    max_skipped_rounds, quarantine_after
+    buffers : collection of str, callable or None
         As for `Robust`.
+    **options
+        As for `Robust`: seed, max_skipped_rounds, quarantine_after, measure_distances.
 
     Examples
     --------
@@ -94,14 +99,16 @@ class Rsa(Robust):
         learning_rate: float,
         lam: float,
         server: FedAvg | None = None,
-        max_skipped_rounds: int | None = 5,
-        quarantine_after: int | None = None,
+        buffers: Buffers = None,
+        **options: Unpack[RobustOptions],
     ) -> None:
+        positive(learning_rate, "Rsa", "learning_rate")
+        positive(lam, "Rsa", "lam")
         super().__init__(
             server or FedAvg(),
             SignVotes(learning_rate * lam),
             num_malicious_nodes,
             "model",
-            max_skipped_rounds=max_skipped_rounds,
-            quarantine_after=quarantine_after,
+            buffers=buffers,
+            **options,
         )
