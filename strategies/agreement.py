@@ -11,8 +11,8 @@ from torch import Tensor
 
 from byzflower.errors import InfeasibleError
 from byzflower.steps import Aggregator, Explanation
-from byzflower.strategies.model import Model, Payload
-from byzflower.strategies.vetting import Reason, Rejection, Reply, is_finite
+from byzflower.strategies.model import Model
+from byzflower.strategies.vetting import Payload, Reason, Rejection, Reply, is_finite
 from byzflower.updates import Updates
 
 __all__ = ["Agreement", "agree"]

@@ -49,8 +49,11 @@ class NodeConduct:
     @property
     def offences(self) -> int:
         """Replies that no honest node would have sent."""
-        harmless = {Reason.ERROR, Reason.UNASKED, Reason.QUARANTINED}
-        return sum(count for reason, count in self.rejections.items() if reason not in harmless)
+        return sum(
+            count
+            for reason, count in self.rejections.items()
+            if reason.proves_fault and reason is not Reason.QUARANTINED
+        )
 
     def to_row(self) -> dict[str, int | float]:
         """Return numbers by column name; averages over no rounds are NaN."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
 
 import torch
 from flwr.app import ArrayRecord
@@ -12,12 +11,10 @@ from torch import Tensor
 
 from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.buffers import Buffers, buffer_median, buffer_names
-from byzflower.strategies.vetting import Expected, Reply, is_finite
+from byzflower.strategies.vetting import Expected, Payload, Reply, is_finite
 from byzflower.updates import Updates
 
-__all__ = ["Model", "Payload"]
-
-Payload: TypeAlias = Literal["model", "gradient"]
+__all__ = ["Model"]
 
 
 class Model:

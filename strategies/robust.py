@@ -31,10 +31,11 @@ from byzflower.strategies.errors import TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord, log_rejections, log_round
 from byzflower.strategies.inner import restored_on_error, without_counts
 from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
-from byzflower.strategies.model import Model, Payload
+from byzflower.strategies.model import Model
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import (
     MetricValue,
+    Payload,
     Reason,
     Rejection,
     Reply,
@@ -76,7 +77,7 @@ class Robust(Strategy):
         fraction in [0, 0.5) of the replies, rounded down.
     payload : {"model", "gradient"}
         What replies hold: models (the rule sees model − model sent) or gradients or momentums
-        (for `ServerSGD`).
+        (for `ServerSGD`). A reply that declares the other one is turned away.
     buffers : collection of str, callable or None
         Arrays that are no parameters and take the replies' coordinate-wise median; recognised
         by default, see `buffer_names`. With a `ServerSGD` inside, set it there.
@@ -109,12 +110,13 @@ class Robust(Strategy):
     Notes
     -----
     A reply that no honest node sends (wrong layout, NaN, two replies) uses up one of the f
-    malicious nodes, so the rule assumes f − (such replies) among those left; an error or a
-    missing reply proves nothing and lowers only n. A round with too few replies for the rule,
-    or more malformed ones than f, leaves the model unchanged. So f nodes that stay silent can stop
-    a run unless the rule is defined for n − f rows, f of them faulty; if it is not, a warning
-    says so. A step whose result is not finite is undone, the inner strategy's momentum included
-    (one of your own must bind new arrays, as Flower's do, not write into old ones).
+    malicious nodes, so the rule assumes f − (such replies) among those left; an error, a missing
+    reply or one that declares another payload proves nothing and lowers only n. A round with too
+    few replies for the rule, or more malformed ones than f, leaves the model unchanged. So f nodes
+    that stay silent can stop a run unless the rule is defined for n − f rows, f of them faulty; if
+    it is not, a warning says so. A step whose result is not finite is undone, the inner strategy's
+    momentum included (one of your own must bind new arrays, as Flower's do, not write into old
+    ones).
 
     Metrics of training become medians over the clients. Those of evaluation are averaged by the
     inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
@@ -261,7 +263,7 @@ class Robust(Strategy):
             f=agreement.f,
             rejections=tuple(rejections),
             steps=() if agreement.explanation is None else agreement.explanation.steps,
-            skipped="" if problem is None else _one_line(problem),
+            skipped="" if problem is None else _one_line(problem) + self._mistake(rejections),
         )
         self.history.append(record)
         for rejection in rejections:
@@ -325,6 +327,7 @@ class Robust(Strategy):
             frozenset() if self._model is None else self._model.buffers,
             self._arrays_key,
             self._examples_key,
+            self.payload,
         )
         vet = vetting.train if train else vetting.evaluate
         answers, rejections = attribute(messages, asked)
@@ -401,6 +404,13 @@ class Robust(Strategy):
         except InfeasibleError as error:
             return error
         return None
+
+    def _mistake(self, rejections: Sequence[Rejection]) -> str:
+        """Say which of the skipped round's rejections are the operator's to prevent."""
+        mistakes = [r.detail for r in rejections if r.reason is Reason.PAYLOAD]
+        if not mistakes:
+            return ""
+        return f" ({len(mistakes)} of {len(self._asked)} nodes rejected: {mistakes[0]})"
 
     def _skip(
         self, record: RoundRecord, problem: Exception | None

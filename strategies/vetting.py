@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from torch import Tensor
 
 from byzflower.strategies.arrays import NUMPY_STYPE, SharedArray
@@ -25,6 +25,7 @@ from byzflower.strategies.arrays import NUMPY_STYPE, SharedArray
 __all__ = [
     "Expected",
     "MetricValue",
+    "Payload",
     "Reason",
     "Rejection",
     "Reply",
@@ -35,6 +36,9 @@ __all__ = [
 
 MetricValue: TypeAlias = int | float | list[int] | list[float]
 """What a MetricRecord holds under one key."""
+
+Payload: TypeAlias = Literal["model", "gradient"]
+"""What the arrays of a reply to training are."""
 
 # `numpy.save` headers take 128 bytes for most arrays; what is longer is no header of ours.
 _LONGEST_HEADER = 1024
@@ -60,7 +64,17 @@ class Reason(StrEnum):
     NON_FINITE = "non-finite"
     NUM_EXAMPLES = "num-examples"
     METRICS = "metrics"
+    PAYLOAD = "payload"
     UNREADABLE = "unreadable"
+
+    @property
+    def proves_fault(self) -> bool:
+        """Whether an honest node would never have sent this: only such a reply counts against f.
+
+        An error may be an honest node's crash, and another payload the operator's mistake; a reply
+        nobody asked for comes on top of those that were.
+        """
+        return self not in {Reason.ERROR, Reason.UNASKED, Reason.PAYLOAD}
 
 
 @dataclass(frozen=True)
@@ -83,12 +97,8 @@ class Rejection:
 
     @property
     def proves_fault(self) -> bool:
-        """Whether an honest node would never have sent this: only such a reply counts against f.
-
-        An error may be an honest node's crash; a reply nobody asked for comes on top of those
-        that were.
-        """
-        return self.reason not in {Reason.ERROR, Reason.UNASKED}
+        """Whether the reason proves one, see `Reason.proves_fault`."""
+        return self.reason.proves_fault
 
 
 @dataclass(frozen=True)
@@ -234,12 +244,16 @@ class Vetting:
         Name of the one ArrayRecord in a reply to training.
     examples_key : str
         Metric with the number of examples, which the one MetricRecord must hold.
+    payload : {"model", "gradient"}
+        What the arrays are taken for. Clients of this package declare it, in the ConfigRecord
+        "byzflower" under "payload"; a reply that declares the other one is turned away.
     """
 
     expected: Mapping[str, Expected]
     buffers: frozenset[str] = frozenset()
     arrays_key: str = "arrays"
     examples_key: str = "num-examples"
+    payload: Payload = "model"
 
     def train(self, node_id: int, message: Message) -> Reply | Rejection:
         """Vet a reply to training: arrays in the model's layout, one count of examples."""
@@ -258,6 +272,8 @@ class Vetting:
                 )
             metrics = self._metrics(message, finite=not with_arrays)
             tensors = self._tensors(message) if with_arrays else {}
+            if with_arrays:
+                self._check_declaration(message)
         except _MalformedError as problem:
             return Rejection(node_id, problem.reason, str(problem))
         except Exception as error:  # whatever a reply provokes is the reply's fault
@@ -304,6 +320,18 @@ class Vetting:
                 f"{excerpt(extra[:2])} and {len(missing)} missing {excerpt(missing[:2])}",
             )
         return {key: self._tensor(key, record[key]) for key in self.expected}
+
+    def _check_declaration(self, message: Message) -> None:
+        record = message.content.get("byzflower")
+        declared = record.get("payload") if isinstance(record, ConfigRecord) else None
+        if not isinstance(declared, str) or declared not in get_args(Payload):
+            return
+        if declared != self.payload:
+            raise _MalformedError(
+                Reason.PAYLOAD,
+                f"sends {declared}s; this strategy expects {self.payload}s: set "
+                f"payload={declared!r} or let the clients send {self.payload}s",
+            )
 
     def _tensor(self, key: str, array: Array) -> Tensor:
         try:
