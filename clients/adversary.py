@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from logging import WARNING, getLogger
 from typing import Any, Literal
 
 import numpy as np
@@ -11,13 +12,16 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from byzflower.attack import Attack
+from byzflower.attack import Attack, SignFlip
 from byzflower.clients.forgery import Forgery
+from byzflower.errors import InfeasibleError
 from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
 from byzflower.strategies.buffers import Buffers
 
 __all__ = ["Adversary"]
+
+_LOG = getLogger("flwr")
 
 
 class Adversary(Grid):
@@ -33,7 +37,9 @@ class Adversary(Grid):
 
     Honest replies that are errors, cannot be read, differ in layout from the others or are not
     finite tell the adversary nothing; it passes them on and notes their nodes in `ignored`. With
-    no honest update to go by, the colluders stay silent.
+    no honest update to go by, the colluders stay silent. In a round in which the attack's search is
+    not defined (too few nodes answered, or an exact rule would take too long), they flip the honest
+    mean's sign; the first such round is logged as a warning.
 
     Parameters
     ----------
@@ -95,6 +101,7 @@ class Adversary(Grid):
         self._state: Any = None
         self._center: Tensor | None = None
         self._round = 0
+        self._warned = False
 
     @property
     def num_colluders(self) -> int:
@@ -129,23 +136,39 @@ class Adversary(Grid):
             self.ignored[self._round] = forgery.ignored
         if forgery.updates is None:
             return []
-        rng = _generator(self._seed, self._round)
-        rows, self._state = self.attack.step(
-            forgery.updates,
-            len(held),
-            rng=rng,
-            rule=self.rule,
-            state=self._state,
-            center=self._center,
-        )
-        if self.attack.needs_rule and self.rule is not None and self.rule.needs_center:
-            # What the server aggregates now is what its rule measures against next round.
-            everything = torch.cat([forgery.updates, rows])
-            self._center = self.rule(everything, f=len(held), rng=rng, center=self._center)
+        try:
+            rows = self._attacked(forgery.updates, len(held))
+        except InfeasibleError as error:
+            # Silence would spare a server that assumes fewer faults and aggregates nevertheless.
+            self._warn_of(error)
+            rows = SignFlip()(forgery.updates, len(held))
         return [
             Message(forgery.content(row), reply_to=message)
             for row, message in zip(rows, held, strict=True)
         ]
+
+    def _attacked(self, honest: Tensor, f: int) -> Tensor:
+        rng = _generator(self._seed, self._round)
+        rows, self._state = self.attack.step(
+            honest, f, rng=rng, rule=self.rule, state=self._state, center=self._center
+        )
+        if self.attack.needs_rule and self.rule is not None and self.rule.needs_center:
+            # What the server aggregates now is what its rule measures against next round.
+            everything = torch.cat([honest, rows])
+            self._center = self.rule(everything, f=f, rng=rng, center=self._center)
+        return rows
+
+    def _warn_of(self, error: InfeasibleError) -> None:
+        if not self._warned:
+            self._warned = True
+            _LOG.log(
+                WARNING,
+                "Round %d: `%s` cannot search (%s); in such rounds the colluders flip the honest "
+                "mean's sign",
+                self._round,
+                self.attack.spec,
+                error,
+            )
 
     def set_run(self, run: Any) -> None:
         """Set the inner grid's run."""

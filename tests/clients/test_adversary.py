@@ -367,6 +367,62 @@ def test_attacks_learn_what_a_centred_rule_measures_against():
     torch.testing.assert_close(attack.calls[1]["center"], bf.parse(rule)(rows, f=F))
 
 
+def answers_unless(crashes):
+    """A trainer whose partitions fail in the rounds given."""
+    trainer = Trainer("gradient")
+
+    def client(message, context):
+        server_round = message.content["config"]["server-round"]
+        if context.node_config["partition-id"] in crashes.get(server_round, ()):
+            raise RuntimeError("down")
+        return trainer(message, context)
+
+    return client
+
+
+def sent_by(replies, node):
+    return to_tensor(by_node(replies)[node].content["arrays"]["w"])
+
+
+@pytest.mark.parametrize("spec", ["foe(tau=adaptive)", "minmax"])
+def test_a_round_without_a_search_flips_the_sign(spec, caplog):
+    # Krum needs 2f + 3 = 7 replies: rounds 2 and 3 have five and six.
+    grid = Adversary(
+        InProcessGrid(answers_unless({2: {0, 1}, 3: {0}}), N),
+        spec,
+        COLLUDERS,
+        rule="krum",
+        payload="gradient",
+    )
+    rounds = [train_round(grid, {"w": torch.zeros(3)}, server_round=t) for t in (1, 2, 3, 4)]
+    torch.testing.assert_close(sent_by(rounds[1], 6), torch.full((3,), -4.0))
+    torch.testing.assert_close(sent_by(rounds[2], 7), torch.full((3,), -3.5))
+    torch.testing.assert_close(sent_by(rounds[3], 7), sent_by(rounds[0], 7))
+    (record,) = [r for r in caplog.records if "cannot search" in r.getMessage()]
+    assert (record.name, record.levelname) == ("flwr", "WARNING")
+    assert f"Round 2: `{spec}` cannot search (" in record.getMessage()
+    assert "n = 5, f = 2); in such rounds" in record.getMessage()
+
+
+def test_a_search_that_is_never_defined_does_not_end_the_run(model, caplog):
+    grid = Adversary(InProcessGrid(Trainer(), 4), "minmax(pool=krum)", {3, 4})
+    strategy = Robust(FedAvg(), "median", num_malicious_nodes=1)
+    result = strategy.start(grid, to_record(model), num_rounds=2)
+    change = to_tensor(result.arrays["weight"]) - model["weight"]
+    assert (change != 0).all()
+    assert "Round 1: `minmax(pool=krum)` cannot search" in caplog.text
+
+
+def test_a_search_that_would_take_too_long_flips_the_sign(model):
+    def forge(honest, f, rng):
+        raise bf.BudgetError("too many subsets")
+
+    inner = InProcessGrid(Trainer("gradient"), N)
+    grid = Adversary(inner, FakeAttack(forge), COLLUDERS, payload="gradient")
+    replies = train_round(grid, {"w": torch.zeros(3)})
+    torch.testing.assert_close(sent_by(replies, 6), torch.full((3,), -3.0))
+
+
 def test_bad_options():
     grid = InProcessGrid(Trainer(), N)
     with pytest.raises(ValueError, match="`payload` must be 'model' or 'gradient'; found 'x'"):
