@@ -18,6 +18,7 @@ from byzflower.errors import InfeasibleError
 from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
 from byzflower.strategies.buffers import Buffers
+from byzflower.validation import non_negative_int
 
 __all__ = ["Adversary"]
 
@@ -31,9 +32,12 @@ class Adversary(Grid):
     the attack forges one update for each withheld message, and each colluder answers with a reply
     that looks like an honest one: same records, keys, shapes and dtypes, the honest replies'
     median metrics, the first honest reply's buffers. Everything else, evaluation included, goes
-    straight to the inner grid. Data-level attacks forge nothing: all messages pass, and the
-    colluders' own app trains on poisoned data. It needs Flower's public interface alone, so it
-    works in process, on Flower's simulation and in a deployment, against any strategy.
+    straight to the inner grid. It needs Flower's public interface alone, so it works in process, on
+    Flower's simulation and in a deployment, against any strategy.
+
+    Data-level attacks forge nothing: all messages pass, and the colluders' own app has to train on
+    poisoned data (`ClientTask.with_labels`). Whether it does, no message tells: over an app that
+    does not, such an attack does nothing, and says nothing.
 
     Honest replies that are errors, cannot be read, differ in layout from the others or are not
     finite tell the adversary nothing; it passes them on and notes their nodes in `ignored`. With
@@ -48,7 +52,9 @@ class Adversary(Grid):
     attack : str or Attack
         What the colluders do, for instance ``"alie(tau=1.5)"``.
     nodes : collection of int
-        Node ids of the colluders.
+        Node ids of the colluders. Those that the grid does not know when the first train messages
+        go out are named in a warning; where Flower draws ids at random, see
+        `byzflower.simulations.engines.partition_ids`.
     rule : str or Aggregator, optional
         The server's aggregation, for attacks with ``needs_rule``.
     payload : {"model", "gradient"}
@@ -62,7 +68,8 @@ class Adversary(Grid):
     Raises
     ------
     ValueError
-        If `payload` or `seed` is none of the above, or the attack needs a rule and has none.
+        If `nodes`, `payload` or `seed` is none of the above, or the attack needs a rule and has
+        none.
 
     Examples
     --------
@@ -86,21 +93,20 @@ class Adversary(Grid):
     ) -> None:
         if payload not in ("model", "gradient"):
             raise ValueError(f"`payload` must be 'model' or 'gradient'; found {payload!r}")
-        if seed < 0:
-            raise ValueError(f"`seed` must be ≥ 0; found {seed}")
         self.inner = grid
         self.attack = parse_attack(attack) if isinstance(attack, str) else attack
         self.rule = parse(rule) if isinstance(rule, str) else rule
         if self.attack.needs_rule and self.rule is None:
             raise ValueError(f"`{self.attack.spec}` needs the server's rule; found none")
-        self.nodes = frozenset(nodes)
+        self.nodes = frozenset(non_negative_int(node, "nodes") for node in nodes)
         self.ignored: dict[int, tuple[int, ...]] = {}
         self._payload = payload
-        self._seed = seed
+        self._seed = non_negative_int(seed, "seed")
         self._buffers = buffers
         self._state: Any = None
         self._center: Tensor | None = None
         self._round = 0
+        self._introduced = False
         self._warned = False
 
     @property
@@ -113,6 +119,9 @@ class Adversary(Grid):
     ) -> list[Message]:
         """Send what honest nodes get, and add the colluders' replies to theirs."""
         messages = list(messages)
+        if not self._introduced and any(map(_is_train, messages)):
+            self._introduced = True
+            self._warn_of_strangers()
         held = [message for message in messages if self._withholds(message)]
         if not held:
             return list(self.inner.send_and_receive(messages, timeout=timeout))
@@ -121,12 +130,20 @@ class Adversary(Grid):
         return replies + self._forge(held, replies)
 
     def _withholds(self, message: Message) -> bool:
-        category = message.metadata.message_type.partition(".")[0]
         return (
             self.attack.level == "update"
-            and category == MessageType.TRAIN
+            and _is_train(message)
             and message.metadata.dst_node_id in self.nodes
         )
+
+    def _warn_of_strangers(self) -> None:
+        if unknown := sorted(self.nodes.difference(self.inner.get_node_ids())):
+            _LOG.log(
+                WARNING,
+                "The grid does not know the colluders %s, who attack nobody. Where node ids are "
+                "random, `byzflower.simulations.engines.partition_ids` tells which node is which",
+                unknown,
+            )
 
     def _forge(self, held: list[Message], replies: list[Message]) -> list[Message]:
         self._round = _server_round(held[0].content, default=self._round + 1)
@@ -206,6 +223,10 @@ class Adversary(Grid):
         if name == "inner":  # not set yet, as while unpickling
             raise AttributeError(name)
         return getattr(self.inner, name)
+
+
+def _is_train(message: Message) -> bool:
+    return message.metadata.message_type.partition(".")[0] == MessageType.TRAIN
 
 
 def _server_round(content: RecordDict, default: int) -> int:

@@ -427,8 +427,38 @@ def test_bad_options():
     grid = InProcessGrid(Trainer(), N)
     with pytest.raises(ValueError, match="`payload` must be 'model' or 'gradient'; found 'x'"):
         Adversary(grid, FakeAttack(), COLLUDERS, payload="x")
-    with pytest.raises(ValueError, match="`seed` must be ≥ 0; found -1"):
+    with pytest.raises(ValueError, match="`seed` needs an integer ≥ 0; found -1"):
         Adversary(grid, FakeAttack(), COLLUDERS, seed=-1)
+
+
+@pytest.mark.parametrize("node", [6.5, 6.0, "6", True, -6])
+def test_node_ids_are_integers(node):
+    with pytest.raises(ValueError, match=f"`nodes` needs an integer ≥ 0; found {node!r}"):
+        Adversary(InProcessGrid(Trainer(), N), FakeAttack(), [node])
+
+
+def test_integers_of_numpy_are_node_ids(model):
+    grid = Adversary(InProcessGrid(Trainer(), N), FakeAttack(), np.array([6, 7]))
+    train_round(grid, model)
+    assert len(grid.attack.calls) == 1
+
+
+@pytest.mark.parametrize("attack", [FakeAttack(), "label_flip"])
+def test_colluders_that_the_grid_does_not_know_are_named_once(attack, model, caplog):
+    grid = Adversary(InProcessGrid(Trainer(), N), attack, {7, 102, 101})
+    grid.send_and_receive([Message(RecordDict(), 1, "evaluate")])
+    assert not caplog.records
+    for t in (1, 2):
+        train_round(grid, model, server_round=t)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("flwr", "WARNING")
+    assert "does not know the colluders [101, 102]" in record.getMessage()
+    assert "partition_ids" in record.getMessage()
+
+
+def test_known_colluders_are_not_worth_a_word(model, caplog):
+    train_round(Adversary(InProcessGrid(Trainer(), N), FakeAttack(), COLLUDERS), model)
+    assert not caplog.records
 
 
 def test_everything_else_is_the_inner_grids(model):
