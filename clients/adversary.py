@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from logging import WARNING, getLogger
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from byzflower.attack import Attack, SignFlip
+from byzflower.clients.algorithms import Payload
 from byzflower.clients.forgery import Forgery
+from byzflower.clients.payload import check_payload
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
@@ -87,12 +89,11 @@ class Adversary(Grid):
         nodes: Collection[int],
         *,
         rule: str | Aggregator | None = None,
-        payload: Literal["model", "gradient"] = "model",
+        payload: Payload = "model",
         seed: int = 0,
         buffers: Buffers = None,
     ) -> None:
-        if payload not in ("model", "gradient"):
-            raise ValueError(f"`payload` must be 'model' or 'gradient'; found {payload!r}")
+        check_payload(payload)
         self.inner = grid
         self.attack = parse_attack(attack) if isinstance(attack, str) else attack
         self.rule = parse(rule) if isinstance(rule, str) else rule

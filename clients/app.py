@@ -12,7 +12,7 @@ from torch import Tensor
 from byzflower.clients.algorithms import Algorithm
 from byzflower.clients.node import Node
 from byzflower.clients.task import ClientTask
-from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.strategies.arrays import to_tensor
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import Mod
@@ -36,8 +36,9 @@ def make_client_app(
 
     * train: ``arrays`` (the model's ``state_dict``) and ``config["server-round"]`` in; ``arrays``
       (same keys, shapes and dtypes: for the parameters what the algorithm sends, for the buffers
-      their new values) and ``metrics`` (``num-examples``, ``train_loss``) out. A loss that is not
-      finite is answered like any other.
+      their new values), ``metrics`` (``num-examples``, ``train_loss``) and ``byzflower``
+      (``payload``: whether the algorithm sends a ``model`` or a ``gradient``) out. A loss that is
+      not finite is answered like any other.
     * evaluate: ``arrays`` in; ``metrics`` (``num-examples``, ``eval_loss``, ``eval_acc``) out.
     * query: ``metrics`` (``partition-id``) out, from ``node_config`` if it is there.
 
@@ -77,11 +78,7 @@ def make_client_app(
     def train(message: Message, context: Context) -> Message:
         node = nodes.of(context)
         server_round = server_round_of(message.content)
-        arrays, metrics = node.train(received_model(message.content, node), server_round, context)
-        content = RecordDict(
-            {"metrics": MetricRecord({"num-examples": node.task.num_examples, **metrics})}
-        )
-        content["arrays"] = to_record(arrays)
+        content = node.train(received_model(message.content, node), server_round, context)
         return Message(content, reply_to=message)
 
     @app.evaluate()

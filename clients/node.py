@@ -1,4 +1,4 @@
-"""One client's side of the rounds: from the received model to the tensors of its reply."""
+"""One client's side of the rounds: from the received model to its reply."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
 from torch import Tensor
 
 from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State
+from byzflower.clients.payload import declare
 from byzflower.clients.table import GradientTable
 from byzflower.clients.task import ClientTask
 from byzflower.strategies.arrays import to_record, to_tensor
@@ -42,10 +43,8 @@ class Node:
         self._table: GradientTable | None = None
         self._record = f"byzflower.{algorithm.name}"
 
-    def train(
-        self, model: dict[str, Tensor], server_round: int, context: Context
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Return the reply's arrays, keyed and ordered as the model, and its metrics."""
+    def train(self, model: dict[str, Tensor], server_round: int, context: Context) -> RecordDict:
+        """Return the reply to a train message."""
         params, buffers = self.objective.split(model)
         work = self.prepare(params, buffers, server_round, context)
         with self._torch_seed(int(work.batch.key)):
@@ -54,7 +53,16 @@ class Node:
             )
         self.finish(work, step.state, context)
         arrays = {name: (step.update if name in params else step.buffers)[name] for name in model}
-        return arrays, {name: float(value) for name, value in step.metrics.items()}
+        return self.reply(arrays, {name: float(value) for name, value in step.metrics.items()})
+
+    def reply(self, arrays: dict[str, Tensor], metrics: dict[str, float]) -> RecordDict:
+        """Return the reply that holds these arrays, in the model's order, and these metrics."""
+        content = RecordDict(
+            {"metrics": MetricRecord({"num-examples": self.task.num_examples, **metrics})}
+        )
+        content["arrays"] = to_record(arrays)
+        declare(content, self.algorithm.payload)
+        return content
 
     def evaluate(self, model: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
         """Return how many examples were evaluated, the mean loss and, for classes, the accuracy."""

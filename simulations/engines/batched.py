@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor
 from torch.func import vmap
@@ -16,7 +16,6 @@ from byzflower.clients.algorithms import Algorithm, Batch, Objective, State, Ste
 from byzflower.clients.app import TrainingApp, received_model, server_round_of
 from byzflower.clients.node import Node, Work
 from byzflower.simulations.engines.inprocess import InProcessGrid
-from byzflower.strategies.arrays import to_record
 from byzflower.updates import stacked_view
 
 __all__ = ["BatchedGrid"]
@@ -184,11 +183,7 @@ def _step_together(
             name: (result.update if name in params else result.buffers)[name][i] for name in model
         }
         metrics = {name: values[i] for name, values in losses.items()}
-        content = RecordDict(
-            {"metrics": MetricRecord({"num-examples": client.node.task.num_examples, **metrics})}
-        )
-        content["arrays"] = to_record(arrays)
-        replies[id(client.message)] = content
+        replies[id(client.message)] = client.node.reply(arrays, metrics)
     return replies
 
 

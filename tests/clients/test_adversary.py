@@ -425,7 +425,7 @@ def test_a_search_that_would_take_too_long_flips_the_sign(model):
 
 def test_bad_options():
     grid = InProcessGrid(Trainer(), N)
-    with pytest.raises(ValueError, match="`payload` must be 'model' or 'gradient'; found 'x'"):
+    with pytest.raises(ValueError, match="`payload` needs to be 'model' or 'gradient'; found 'x'"):
         Adversary(grid, FakeAttack(), COLLUDERS, payload="x")
     with pytest.raises(ValueError, match="`seed` needs an integer ≥ 0; found -1"):
         Adversary(grid, FakeAttack(), COLLUDERS, seed=-1)

@@ -85,11 +85,11 @@ def test_bytes_that_cannot_be_read(kind, replies):
     ("kind", "records"),
     [
         ("empty", []),
-        ("no_arrays", ["metrics"]),
-        ("no_metrics", ["arrays"]),
-        ("renamed_arrays", ["metrics", "arrays-renamed"]),
-        ("extra_arrays", ["metrics", "arrays", "arrays-again"]),
-        ("extra_config", ["metrics", "arrays", "garbage"]),
+        ("no_arrays", ["metrics", "byzflower"]),
+        ("no_metrics", ["arrays", "byzflower"]),
+        ("renamed_arrays", ["metrics", "byzflower", "arrays-renamed"]),
+        ("extra_arrays", ["metrics", "arrays", "byzflower", "arrays-again"]),
+        ("extra_config", ["metrics", "arrays", "byzflower", "garbage"]),
     ],
 )
 def test_records(kind, records, replies):

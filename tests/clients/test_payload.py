@@ -1,0 +1,83 @@
+"""Replies say what they hold, on every engine and under every strategy."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import (
+    Bulyan,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedTrimmedAvg,
+    FedYogi,
+    Krum,
+    MultiKrum,
+)
+from torch import nn
+
+from byzflower.clients import Adversary, ClientTask, LocalSGD, Momentum, Objective, make_client_app
+from byzflower.clients.payload import declared
+from byzflower.simulations.engines import BatchedGrid, InProcessGrid
+from byzflower.strategies.arrays import to_record, to_tensor
+
+N = 7
+
+
+def make_app(algorithm):
+    objective = Objective(nn.Linear(4, 3))
+
+    def load(context):
+        i = context.node_config["partition-id"]
+        x = torch.randn(6, 4, generator=torch.Generator().manual_seed(i))
+        return ClientTask(objective, x, torch.arange(6) % 3, i, batch_size=2)
+
+    return make_client_app(load, algorithm)
+
+
+@pytest.mark.parametrize("grid_type", [InProcessGrid, BatchedGrid])
+@pytest.mark.parametrize("algorithm", [Momentum(), LocalSGD(2, 0.1)], ids=lambda a: a.payload)
+def test_honest_and_forged_replies_declare_their_payload(grid_type, algorithm):
+    inner = grid_type(make_app(algorithm), N)
+    grid = Adversary(inner, "sign_flip", {6, 7}, payload=algorithm.payload)
+    content = RecordDict({"config": ConfigRecord({"server-round": 1})})
+    content["arrays"] = to_record(nn.Linear(4, 3).state_dict())
+    messages = [Message(content, node, "train") for node in grid.get_node_ids()]
+    replies = grid.send_and_receive(messages)
+    assert [declared(reply.content) for reply in replies] == [algorithm.payload] * N
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        FedAvg,
+        FedAvgM,
+        FedAdam,
+        FedYogi,
+        FedMedian,
+        FedTrimmedAvg,
+        lambda **options: Krum(num_malicious_nodes=1, **options),
+        lambda **options: MultiKrum(num_malicious_nodes=1, **options),
+        lambda **options: Bulyan(num_malicious_nodes=1, **options),
+    ],
+)
+def test_flowers_strategies_accept_replies_that_declare(strategy):
+    model = nn.Linear(4, 3).state_dict()
+    grid = InProcessGrid(make_app(LocalSGD(2, 0.1)), N)
+    result = strategy(fraction_evaluate=0.0).start(grid, to_record(model), num_rounds=1)
+    assert not torch.equal(to_tensor(result.arrays["weight"]), model["weight"])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ConfigRecord({"payload": "weights"}),
+        ConfigRecord({"payload": ["model"]}),
+        ConfigRecord(),
+        MetricRecord({"payload": 1}),
+    ],
+)
+def test_what_declares_no_payload_that_is_known_declares_none(record):
+    assert declared(RecordDict({"byzflower": record})) is None
