@@ -4,6 +4,7 @@ Each function returns a mod for ``make_client_app(…, mods=[…])``, ``ClientAp
 ``@app.train(mods=[…])``, of byzflower's or any other ClientApp, in simulation and deployment. A mod
 lets the client train honestly and changes its reply to ``train`` messages only. The update is what
 the client sends when ``payload`` is "gradient", and its model minus the model received when it is
+"model"; None, the default, is what the client's reply declares (``make_client_app``'s do), else
 "model". Buffers (BatchNorm statistics, integer arrays) stay honest.
 
 Label-flipping acts in the data: see ``ClientTask.with_labels``.
@@ -21,6 +22,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from torch import Tensor
 
 from byzflower.clients.algorithms import Payload
+from byzflower.clients.payload import check_payload, declared
 from byzflower.clients.sampling import client_generator
 from byzflower.strategies.arrays import SharedArray, to_tensor
 from byzflower.strategies.buffers import buffer_names
@@ -34,7 +36,7 @@ _Change = Callable[[Tensor, torch.Generator], Tensor]
 _Arrays = Mapping[str, Array]
 
 
-def sign_flip_mod(scale: float = 1.0, payload: Payload = "gradient") -> Mod:
+def sign_flip_mod(scale: float = 1.0, payload: Payload | None = None) -> Mod:
     """Send −scale × the own update.
 
     Source: RESAM, Appendix D.1 (scale 1); RS-Byrd-SAGA, Section "Byzantine attacks" (scale 5).
@@ -53,12 +55,12 @@ def sign_flip_mod(scale: float = 1.0, payload: Payload = "gradient") -> Mod:
     return scale_mod(-scale, payload)
 
 
-def zero_mod(payload: Payload = "gradient") -> Mod:
+def zero_mod(payload: Payload | None = None) -> Mod:
     """Send a zero update: a zero gradient, or the received model itself."""
     return scale_mod(0.0, payload)
 
 
-def scale_mod(factor: float, payload: Payload = "gradient") -> Mod:
+def scale_mod(factor: float, payload: Payload | None = None) -> Mod:
     """Send factor × the own update.
 
     Raises
@@ -71,7 +73,9 @@ def scale_mod(factor: float, payload: Payload = "gradient") -> Mod:
     return _update_mod(lambda update, _: factor * update, payload)
 
 
-def gaussian_mod(std: float = 100.0, payload: Payload = "gradient", seed: int | None = None) -> Mod:
+def gaussian_mod(
+    std: float = 100.0, payload: Payload | None = None, seed: int | None = None
+) -> Mod:
     """Send an update of independent N(0, std²) entries.
 
     Parameters
@@ -79,7 +83,7 @@ def gaussian_mod(std: float = 100.0, payload: Payload = "gradient", seed: int | 
     std
         Standard deviation > 0; RS-Byrd-SAGA (Section "Byzantine attacks") has variance 10⁴.
     payload
-        What the client sends.
+        What the client sends; by default what its reply declares, else "model".
     seed
         Fixes the noise of a client (partition-id, else node id) in a round; None draws it from the
         operating system's entropy.
@@ -100,18 +104,18 @@ def gaussian_mod(std: float = 100.0, payload: Payload = "gradient", seed: int | 
 
 def nan_mod() -> Mod:
     """Send NaN for every parameter."""
-    return _update_mod(lambda update, _: torch.full_like(update, math.nan))
+    return _update_mod(lambda update, _: torch.full_like(update, math.nan), "gradient")
 
 
 def inf_mod() -> Mod:
     """Send +∞ for every parameter."""
-    return _update_mod(lambda update, _: torch.full_like(update, math.inf))
+    return _update_mod(lambda update, _: torch.full_like(update, math.inf), "gradient")
 
 
-def _update_mod(change: _Change, payload: Payload = "gradient", seed: int | None = None) -> Mod:
+def _update_mod(change: _Change, payload: Payload | None, seed: int | None = None) -> Mod:
     """Return the mod that passes the update of every parameter through ``change``."""
-    if payload not in {"gradient", "model"}:
-        raise ValueError(f"`payload` must be 'gradient' or 'model'; found {payload!r}")
+    if payload is not None:
+        check_payload(payload)
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if message.metadata.message_type.split(".")[0] != "train":
@@ -123,8 +127,9 @@ def _update_mod(change: _Change, payload: Payload = "gradient", seed: int | None
         reply = call_next(message, context)
         if reply.has_content():
             content = RecordDict(dict(reply.content))
+            holds = payload or declared(content) or "model"
             for name, record in _array_records(content).items():
-                base = _counterpart(name, received) if payload == "model" else None
+                base = _counterpart(name, received) if holds == "model" else None
                 content[name] = _changed(record, base, change, generator)
             reply.content = content
         return reply

@@ -65,6 +65,10 @@ def parameters(model):
         (lambda payload: sign_flip_mod(5.0, payload), -5.0),
         (lambda payload: scale_mod(3.0, payload), 3.0),
         (zero_mod, 0.0),
+        # What the reply declares is the default.
+        (lambda _: sign_flip_mod(), -1.0),
+        (lambda _: scale_mod(3.0), 3.0),
+        (lambda _: zero_mod(), 0.0),
     ],
 )
 @pytest.mark.parametrize("algorithm", [GRADIENT, MODEL], ids=lambda a: a.name)
@@ -97,7 +101,7 @@ def test_constant_mods_fill_the_parameters(make, value, model, answer):
 @pytest.mark.parametrize("algorithm", [GRADIENT, MODEL], ids=lambda a: a.name)
 def test_gaussian_mod_sends_noise_of_its_deviation(algorithm, model, answer):
     def noise(**options):
-        mod = gaussian_mod(10.0, algorithm.payload, seed=3)
+        mod = gaussian_mod(10.0, seed=3)
         sent = arrays_of(answer(algorithm, mod, **options))
         start = model.state_dict() if algorithm is MODEL else {}
         parts = [sent[n] - start.get(n, 0) for n in parameters(model)]
@@ -161,15 +165,28 @@ def foreign_message(make_message, value):
 
 
 def test_mods_work_on_any_client_app(make_message, make_context):
-    app = foreign_app([sign_flip_mod(scale=2.0)])
+    app = foreign_app([sign_flip_mod(scale=2.0, payload="gradient")])
     reply = app(foreign_message(make_message, 3.0), make_context())
     assert reply.content["trained"]["0"].numpy().tolist() == [-8.0, -8.0]
     assert reply.content["trained"]["1"].numpy() == 7
     assert list(reply.content) == ["trained", "count"]
 
 
+def test_replies_that_declare_nothing_hold_models(make_message, make_context):
+    app = ClientApp(mods=[sign_flip_mod()])
+
+    @app.train()
+    def train(message, context):
+        trained = [array.numpy() + 1 for array in message.content["weights"].values()]
+        return Message(RecordDict({"weights": ArrayRecord(trained)}), reply_to=message)
+
+    content = RecordDict({"weights": ArrayRecord([np.array([3.0, 4.0])])})
+    reply = app(make_message(content), make_context())
+    assert reply.content["weights"]["0"].numpy().tolist() == [2.0, 3.0]
+
+
 def test_a_model_payload_is_told_apart_by_its_keys(make_message, make_context):
-    app = foreign_app([zero_mod("model")])
+    app = foreign_app([zero_mod()])
     with pytest.raises(ValueError, match=r"needs the received array '0'; found \['w'\]"):
         app(foreign_message(make_message, 3.0), make_context())
 
@@ -203,7 +220,10 @@ def test_seeded_noise_needs_the_round(make_message, make_context):
         (lambda: sign_flip_mod(-1.0), "`scale` must be finite and > 0; found -1.0"),
         (lambda: scale_mod(math.nan), "`factor` must be finite; found nan"),
         (lambda: gaussian_mod(math.inf), "`std` must be finite and > 0; found inf"),
-        (lambda: zero_mod("weights"), "`payload` must be 'gradient' or 'model'; found 'weights'"),
+        (
+            lambda: zero_mod("weights"),
+            "`payload` needs to be 'model' or 'gradient'; found 'weights'",
+        ),
     ],
 )
 def test_parameters_are_checked(make, text):
