@@ -6,13 +6,40 @@ import math
 
 import numpy as np
 
-__all__ = ["integer_at_least", "non_negative_int", "norm_order", "positive", "rows_as_text"]
+__all__ = [
+    "fraction",
+    "integer_at_least",
+    "non_negative",
+    "non_negative_int",
+    "norm_order",
+    "positive",
+    "real",
+    "rows_as_text",
+]
+
+
+def real(value: object, owner: str, name: str) -> None:
+    """Refuse a hyper-parameter that is not a finite number."""
+    if not _is_real(value) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"`{owner}` needs a finite number {name}; found {value!r}")
 
 
 def positive(value: object, owner: str, name: str) -> None:
     """Refuse a hyper-parameter that is not a positive, finite number."""
     if not _is_real(value) or not (math.isfinite(value) and value > 0):  # type: ignore[arg-type, operator]
         raise ValueError(f"`{owner}` needs {name} > 0; found {value!r}")
+
+
+def non_negative(value: object, owner: str, name: str) -> None:
+    """Refuse a hyper-parameter that is not a finite number ≥ 0."""
+    if not _is_real(value) or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"`{owner}` needs a finite {name} ≥ 0; found {value!r}")
+
+
+def fraction(value: object, owner: str, name: str) -> None:
+    """Refuse a hyper-parameter that is not a number in [0, 1)."""
+    if not _is_real(value) or not 0 <= value < 1:  # type: ignore[operator]
+        raise ValueError(f"`{owner}` needs {name} in [0, 1); found {value!r}")
 
 
 def norm_order(value: object, owner: str) -> None:

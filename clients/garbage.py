@@ -45,7 +45,9 @@ def garbage_mod(kind: str) -> Mod:
     >>> app = ClientApp(mods=[garbage_mod("truncated")])
     """
     if kind not in GARBAGE:
-        raise ValueError(f"`kind` must be one of {', '.join(sorted(GARBAGE))}; found {kind!r}")
+        raise ValueError(
+            f"`garbage_mod` needs a kind from {', '.join(sorted(GARBAGE))}; found {kind!r}"
+        )
     spoil = GARBAGE[kind]
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

@@ -26,6 +26,7 @@ from byzflower.clients.payload import check_payload, declared
 from byzflower.clients.sampling import client_generator
 from byzflower.strategies.arrays import SharedArray, to_tensor
 from byzflower.strategies.buffers import buffer_names
+from byzflower.validation import non_negative_int, positive, real
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod
@@ -51,7 +52,7 @@ def sign_flip_mod(scale: float = 1.0, payload: Payload | None = None) -> Mod:
     >>> from flwr.clientapp import ClientApp
     >>> app = ClientApp(mods=[sign_flip_mod(scale=5.0)])
     """
-    _check_positive("scale", scale)
+    positive(scale, "sign_flip_mod", "scale")
     return scale_mod(-scale, payload)
 
 
@@ -68,8 +69,7 @@ def scale_mod(factor: float, payload: Payload | None = None) -> Mod:
     ValueError
         If factor is not finite, or the payload is unknown.
     """
-    if not math.isfinite(factor):
-        raise ValueError(f"`factor` must be finite; found {factor}")
+    real(factor, "scale_mod", "factor")
     return _update_mod(lambda update, _: factor * update, payload)
 
 
@@ -93,7 +93,9 @@ def gaussian_mod(
     ValueError
         If std is not finite and > 0, or the payload is unknown.
     """
-    _check_positive("std", std)
+    positive(std, "gaussian_mod", "std")
+    if seed is not None:
+        non_negative_int(seed, "seed")
 
     def noise(update: Tensor, generator: torch.Generator) -> Tensor:
         dtype = torch.promote_types(update.dtype, torch.float32)
@@ -181,8 +183,3 @@ def _noise_seed(seed: int | None, content: RecordDict, context: Context) -> int:
     client = context.node_config.get("partition-id")
     client = client if isinstance(client, int) else context.node_id
     return int(client_generator(seed, client, server_round, "attack").integers(2**63))
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"`{name}` must be finite and > 0; found {value}")

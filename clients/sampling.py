@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from byzflower.validation import non_negative_int
+
 __all__ = ["client_generator", "draw_batch"]
 
 _PURPOSES = {"batch": 0, "attack": 1}
@@ -29,18 +31,17 @@ def client_generator(
     Raises
     ------
     ValueError
-        If seed, partition_id or server_round is not in [0, 2**64).
+        If seed, partition_id or server_round is no integer in [0, 2**64).
 
     Examples
     --------
     >>> [int(client_generator(1, 0, t).integers(100)) for t in (1, 1, 2)]
     [33, 33, 44]
     """
-    if not (0 <= seed < _LIMIT and 0 <= partition_id < _LIMIT and 0 <= server_round < _LIMIT):
-        raise ValueError(
-            "`seed`, `partition_id` and `server_round` must be in [0, 2**64); "
-            f"found {seed}, {partition_id}, {server_round}"
-        )
+    numbers = {"seed": seed, "partition_id": partition_id, "server_round": server_round}
+    for name, value in numbers.items():
+        if non_negative_int(value, name) >= _LIMIT:
+            raise ValueError(f"`{name}` needs an integer < 2**64; found {value}")
     key = np.array([seed, partition_id], dtype=np.uint64)
     # The low words count the draws; the high ones keep rounds and purposes apart.
     counter = np.array([0, 0, _PURPOSES[purpose], server_round], dtype=np.uint64)
@@ -85,7 +86,7 @@ def draw_batch(
             f"client {partition_id} needs at least one training example; found {num_examples}"
         )
     if min(shape) < 1:
-        raise ValueError(f"`shape` must hold sizes ≥ 1; found {shape}")
+        raise ValueError(f"`shape` needs sizes ≥ 1; found {shape}")
     rng = client_generator(seed, partition_id, server_round)
     key = int(rng.integers(2**31))
     size = min(shape[-1], num_examples)

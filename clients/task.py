@@ -11,6 +11,7 @@ from torch import Tensor
 
 from byzflower.clients.algorithms import Batch, Objective
 from byzflower.clients.sampling import draw_batch
+from byzflower.validation import integer_at_least, non_negative_int
 
 __all__ = ["ClientTask"]
 
@@ -64,15 +65,17 @@ class ClientTask:
     memory_limit: int = 2**30
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"`batch_size` must be ≥ 1; found {self.batch_size}")
+        integer_at_least(self.batch_size, 1, "ClientTask", "batch_size")
+        non_negative_int(self.partition_id, "partition_id")
+        non_negative_int(self.seed, "seed")
         if len(self.x) != len(self.y) or len(self.x) < 1:
             raise ValueError(
                 f"client {self.partition_id} needs as many labels as examples, at least one; "
                 f"found {len(self.x)} examples, {len(self.y)} labels"
             )
         if (self.x_eval is None) != (self.y_eval is None):
-            raise ValueError("`x_eval` and `y_eval` must be given together")
+            found = "y_eval" if self.x_eval is None else "x_eval"
+            raise ValueError(f"`ClientTask` needs x_eval and y_eval together; found only {found}")
 
     @property
     def num_examples(self) -> int:

@@ -14,15 +14,9 @@ import torch
 from byzflower.attack.base import Attack
 from byzflower.attack.candidates import Candidates, expected
 from byzflower.attack.observation import Observation
-from byzflower.validation import integer_at_least
+from byzflower.validation import integer_at_least, real
 
-__all__ = ["FactorAttack", "checked_grid", "real"]
-
-
-def real(value: object, owner: str, name: str) -> None:
-    """Refuse a hyper-parameter that is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"`{owner}` needs a finite number {name}; found {value!r}")
+__all__ = ["FactorAttack", "checked_grid"]
 
 
 def checked_grid(values: object, owner: str, least: float = -math.inf) -> tuple[float, ...]:

@@ -6,13 +6,7 @@ import torch
 
 from byzflower.clients.algorithms.objective import Params
 
-__all__ = ["check_clip", "clip_norm"]
-
-
-def check_clip(clip: float | None) -> None:
-    """Raise ValueError unless clip is None or > 0."""
-    if clip is not None and not clip > 0:
-        raise ValueError(f"`clip` must be None or > 0; found {clip}")
+__all__ = ["clip_norm"]
 
 
 def clip_norm(grads: Params, clip: float | None) -> Params:

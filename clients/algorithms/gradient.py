@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
-from byzflower.clients.algorithms.clipping import check_clip, clip_norm
+from byzflower.clients.algorithms.clipping import clip_norm
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.validation import positive
 
 __all__ = ["Gradient"]
 
@@ -34,7 +35,8 @@ class Gradient(Algorithm):
     payload: ClassVar[Payload] = "gradient"
 
     def __post_init__(self) -> None:
-        check_clip(self.clip)
+        if self.clip is not None:
+            positive(self.clip, self.name, "clip")
 
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State

@@ -10,6 +10,7 @@ import torch
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.dropout import fold
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.validation import fraction, integer_at_least, positive
 
 __all__ = ["LocalSGD"]
 
@@ -44,12 +45,9 @@ class LocalSGD(Algorithm):
     payload: ClassVar[Payload] = "model"
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"`steps` must be ≥ 1; found {self.steps}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"`learning_rate` must be finite and > 0; found {self.learning_rate}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1); found {self.momentum}")
+        integer_at_least(self.steps, 1, self.name, "steps")
+        positive(self.learning_rate, self.name, "learning_rate")
+        fraction(self.momentum, self.name, "momentum")
 
     def batch_shape(self, batch_size: int) -> tuple[int, ...]:
         """Return (steps, b)."""

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
-from byzflower.clients.algorithms.clipping import check_clip, clip_norm
+from byzflower.clients.algorithms.clipping import clip_norm
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.validation import fraction, positive
 
 __all__ = ["Momentum"]
 
@@ -40,9 +41,9 @@ class Momentum(Algorithm):
     payload: ClassVar[Payload] = "gradient"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.beta < 1:
-            raise ValueError(f"`beta` must be in [0, 1); found {self.beta}")
-        check_clip(self.clip)
+        fraction(self.beta, self.name, "beta")
+        if self.clip is not None:
+            positive(self.clip, self.name, "clip")
 
     def init_state(self, params: Params) -> State:
         """Return m_0 = 0, under the parameters' names."""

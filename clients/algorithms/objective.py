@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from byzflower.clients.algorithms.dropout import KeyedDropout, fold, keyed
+from byzflower.validation import non_negative
 
 __all__ = ["Batch", "Buffers", "Objective", "Params"]
 
@@ -68,7 +69,6 @@ class Objective:
     l2
         λ, the ℓ2-regularisation factor, added to the loss (RESAM, Section 5.1): the gradient gains
         λθ, PyTorch's ``weight_decay``.
-
     eager
         Compute gradients by PyTorch's autograd, at less than half the overhead for small models,
         instead of by ``torch.func``. Such an objective cannot be used under ``vmap``.
@@ -105,8 +105,7 @@ class Objective:
     _dropouts: dict[str, KeyedDropout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.l2 < float("inf"):
-            raise ValueError(f"`l2` must be finite and ≥ 0; found {self.l2}")
+        non_negative(self.l2, "Objective", "l2")
         names = dict(self.model.named_parameters())
         for name, _ in self.model.named_parameters(remove_duplicate=False):
             if name not in names:

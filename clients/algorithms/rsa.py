@@ -9,6 +9,7 @@ import torch
 
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.validation import positive
 
 __all__ = ["RSA"]
 
@@ -42,10 +43,8 @@ class RSA(Algorithm):
     payload: ClassVar[Payload] = "model"
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "lam"):
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise ValueError(f"`{name}` must be finite and > 0; found {value}")
+        positive(self.lam, self.name, "lam")
+        positive(self.learning_rate, self.name, "learning_rate")
 
     def init_state(self, params: Params) -> State:
         """Return x_w = x_0, a copy under the parameters' names."""

@@ -227,15 +227,19 @@ def test_rsa_is_the_formula_while_the_server_moves():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Gradient(clip=0.0), "`clip` must be None or > 0; found 0.0"),
-        (lambda: Gradient(clip=math.nan), "`clip` must be None or > 0; found nan"),
-        (lambda: Momentum(beta=1.0), r"`beta` must be in \[0, 1\); found 1.0"),
-        (lambda: Momentum(clip=-1.0), "`clip` must be None or > 0; found -1.0"),
-        (lambda: LocalSGD(0, 0.1), "`steps` must be ≥ 1; found 0"),
-        (lambda: LocalSGD(1, 0.0), "`learning_rate` must be finite and > 0; found 0.0"),
-        (lambda: LocalSGD(1, 0.1, 1.0), r"`momentum` must be in \[0, 1\); found 1.0"),
-        (lambda: RSA(-1.0, 0.1), "`lam` must be finite and > 0; found -1.0"),
-        (lambda: RSA(0.1, math.inf), "`learning_rate` must be finite and > 0; found inf"),
+        (lambda: Gradient(clip=0.0), "`gradient` needs clip > 0; found 0.0"),
+        (lambda: Gradient(clip=math.inf), "`gradient` needs clip > 0; found inf"),
+        (lambda: Gradient(clip=math.nan), "`gradient` needs clip > 0; found nan"),
+        (lambda: Momentum(beta=1.0), r"`momentum` needs beta in \[0, 1\); found 1.0"),
+        (lambda: Momentum(beta="0.9"), r"`momentum` needs beta in \[0, 1\); found '0.9'"),
+        (lambda: Momentum(clip=-1.0), "`momentum` needs clip > 0; found -1.0"),
+        (lambda: LocalSGD(0, 0.1), "`local_sgd` needs an integer steps ≥ 1; found 0"),
+        (lambda: LocalSGD(2.5, 0.1), "`local_sgd` needs an integer steps ≥ 1; found 2.5"),
+        (lambda: LocalSGD(True, 0.1), "`local_sgd` needs an integer steps ≥ 1; found True"),
+        (lambda: LocalSGD(1, 0.0), "`local_sgd` needs learning_rate > 0; found 0.0"),
+        (lambda: LocalSGD(1, 0.1, 1.0), r"`local_sgd` needs momentum in \[0, 1\); found 1.0"),
+        (lambda: RSA(-1.0, 0.1), "`rsa` needs lam > 0; found -1.0"),
+        (lambda: RSA(0.1, math.inf), "`rsa` needs learning_rate > 0; found inf"),
     ],
 )
 def test_hyper_parameters_are_checked_at_construction(make, text):

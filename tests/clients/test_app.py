@@ -318,7 +318,7 @@ def hostile(state):
         ),
         (
             {"arrays": good, "config": ConfigRecord({"server-round": -1})},
-            r"must be in \[0, 2\*\*64\)",
+            "`server_round` needs an integer ≥ 0; found -1",
         ),
         ({"config": config}, "needs the ArrayRecord 'arrays'"),
         ({"config": config, "arrays": MetricRecord({"x": 1})}, "needs the ArrayRecord 'arrays'"),

@@ -216,10 +216,11 @@ def test_seeded_noise_needs_the_round(make_message, make_context):
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: sign_flip_mod(0.0), "`scale` must be finite and > 0; found 0.0"),
-        (lambda: sign_flip_mod(-1.0), "`scale` must be finite and > 0; found -1.0"),
-        (lambda: scale_mod(math.nan), "`factor` must be finite; found nan"),
-        (lambda: gaussian_mod(math.inf), "`std` must be finite and > 0; found inf"),
+        (lambda: sign_flip_mod(0.0), "`sign_flip_mod` needs scale > 0; found 0.0"),
+        (lambda: sign_flip_mod(-1.0), "`sign_flip_mod` needs scale > 0; found -1.0"),
+        (lambda: scale_mod(math.nan), "`scale_mod` needs a finite number factor; found nan"),
+        (lambda: gaussian_mod(math.inf), "`gaussian_mod` needs std > 0; found inf"),
+        (lambda: gaussian_mod(seed=-1), "`seed` needs an integer ≥ 0; found -1"),
         (
             lambda: zero_mod("weights"),
             "`payload` needs to be 'model' or 'gradient'; found 'weights'",

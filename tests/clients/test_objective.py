@@ -157,7 +157,7 @@ def test_shared_parameters_are_refused():
 
 @pytest.mark.parametrize("l2", [-1.0, float("nan"), float("inf")])
 def test_l2_is_checked(l2):
-    with pytest.raises(ValueError, match="`l2` must be finite and ≥ 0"):
+    with pytest.raises(ValueError, match=f"`Objective` needs a finite l2 ≥ 0; found {l2}"):
         Objective(nn.Linear(1, 1), l2=l2)
 
 

@@ -58,16 +58,23 @@ def test_the_global_generators_are_left_alone():
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
 
 
-@pytest.mark.parametrize("bad", [(-1, 0, 0), (0, -1, 0), (0, 0, 2**64)])
-def test_out_of_range_is_refused(bad):
-    with pytest.raises(ValueError, match=r"must be in \[0, 2\*\*64\); found"):
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        ((-1, 0, 0), "`seed` needs an integer ≥ 0; found -1"),
+        ((0, 1.5, 0), "`partition_id` needs an integer ≥ 0; found 1.5"),
+        ((0, 0, 2**64), r"`server_round` needs an integer < 2\*\*64; found 18446744073709551616"),
+    ],
+)
+def test_out_of_range_is_refused(bad, text):
+    with pytest.raises(ValueError, match=text):
         client_generator(*bad)
 
 
 def test_no_examples_and_no_batch_are_refused():
     with pytest.raises(ValueError, match="client 4 needs at least one training example; found 0"):
         draw_batch(0, 4, 1, 0, (2,))
-    with pytest.raises(ValueError, match=r"`shape` must hold sizes ≥ 1; found \(0,\)"):
+    with pytest.raises(ValueError, match=r"`shape` needs sizes ≥ 1; found \(0,\)"):
         draw_batch(0, 4, 1, 5, (0,))
 
 
@@ -88,10 +95,13 @@ def test_task_draws_its_own_examples():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"batch_size": 0}, "`batch_size` must be ≥ 1; found 0"),
+        ({"batch_size": 0}, "`ClientTask` needs an integer batch_size ≥ 1; found 0"),
+        ({"batch_size": 2.5}, "`ClientTask` needs an integer batch_size ≥ 1; found 2.5"),
+        ({"partition_id": "3"}, "`partition_id` needs an integer ≥ 0; found '3'"),
+        ({"seed": 0.5}, "`seed` needs an integer ≥ 0; found 0.5"),
         ({"y": torch.arange(4)}, "client 3 needs as many labels .* found 5 examples, 4 labels"),
         ({"x": torch.ones(0, 2), "y": torch.ones(0)}, "found 0 examples, 0 labels"),
-        ({"x_eval": torch.ones(1, 2)}, "`x_eval` and `y_eval` must be given together"),
+        ({"x_eval": torch.ones(1, 2)}, "needs x_eval and y_eval together; found only x_eval"),
     ],
 )
 def test_task_is_checked(changes, text):
