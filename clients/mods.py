@@ -7,6 +7,9 @@ the client sends when ``payload`` is "gradient", and its model minus the model r
 "model"; None, the default, is what the client's reply declares (``make_client_app``'s do), else
 "model". Buffers (BatchNorm statistics, integer arrays) stay honest.
 
+Arrays that cannot be read, or that a model payload finds nowhere in the received message, make the
+app raise, and Flower answers with an error.
+
 Label-flipping acts in the data: see ``ClientTask.with_labels``.
 """
 
@@ -57,17 +60,37 @@ def sign_flip_mod(scale: float = 1.0, payload: Payload | None = None) -> Mod:
 
 
 def zero_mod(payload: Payload | None = None) -> Mod:
-    """Send a zero update: a zero gradient, or the received model itself."""
+    """Send a zero update: a zero gradient, or the received model itself.
+
+    Source: baseline; fewer honest updates count.
+
+    Raises
+    ------
+    ValueError
+        If the payload is unknown.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[zero_mod()])
+    """
     return scale_mod(0.0, payload)
 
 
 def scale_mod(factor: float, payload: Payload | None = None) -> Mod:
     """Send factor × the own update.
 
+    Source: baseline; a factor n outweighs the other n − 1 updates of an average.
+
     Raises
     ------
     ValueError
-        If factor is not finite, or the payload is unknown.
+        If factor is not a finite number, or the payload is unknown.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[scale_mod(10.0)])
     """
     real(factor, "scale_mod", "factor")
     return _update_mod(lambda update, _: factor * update, payload)
@@ -91,7 +114,12 @@ def gaussian_mod(
     Raises
     ------
     ValueError
-        If std is not finite and > 0, or the payload is unknown.
+        If std is not finite and > 0, the payload is unknown, or the seed is no integer ≥ 0.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[gaussian_mod(std=10.0, seed=0)])
     """
     positive(std, "gaussian_mod", "std")
     if seed is not None:
@@ -105,12 +133,28 @@ def gaussian_mod(
 
 
 def nan_mod() -> Mod:
-    """Send NaN for every parameter."""
+    """Send NaN for every parameter: a server that averages it loses its model for good.
+
+    Source: baseline. No parameter, so no error here; see the module for those of the app.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[nan_mod()])
+    """
     return _update_mod(lambda update, _: torch.full_like(update, math.nan), "gradient")
 
 
 def inf_mod() -> Mod:
-    """Send +∞ for every parameter."""
+    """Send +∞ for every parameter.
+
+    Source: baseline. No parameter, so no error here; see the module for those of the app.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[inf_mod()])
+    """
     return _update_mod(lambda update, _: torch.full_like(update, math.inf), "gradient")
 
 
