@@ -15,7 +15,7 @@ from torch import Tensor
 from byzflower.attack import Attack, SignFlip
 from byzflower.clients.algorithms import Payload
 from byzflower.clients.forgery import Forgery
-from byzflower.clients.payload import check_payload
+from byzflower.clients.payload import check_payload, declared
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
@@ -59,9 +59,10 @@ class Adversary(Grid):
         `byzflower.simulations.engines.partition_ids`.
     rule : str or Aggregator, optional
         The server's aggregation, for attacks with ``needs_rule``.
-    payload : {"model", "gradient"}
+    payload : {"model", "gradient"} or None
         What replies hold: the client's model (an update is reply − received model), or a gradient
-        or momentum (the update itself).
+        or momentum (the update itself). By default what honest replies declare
+        (`make_client_app`'s do), else models.
     seed : int
         Seed ≥ 0; the attack's randomness in round t follows from (seed, t).
     buffers : collection of str, callable or None
@@ -89,11 +90,12 @@ class Adversary(Grid):
         nodes: Collection[int],
         *,
         rule: str | Aggregator | None = None,
-        payload: Payload = "model",
+        payload: Payload | None = None,
         seed: int = 0,
         buffers: Buffers = None,
     ) -> None:
-        check_payload(payload)
+        if payload is not None:
+            check_payload(payload)
         self.inner = grid
         self.attack = parse_attack(attack) if isinstance(attack, str) else attack
         self.rule = parse(rule) if isinstance(rule, str) else rule
@@ -148,7 +150,8 @@ class Adversary(Grid):
 
     def _forge(self, held: list[Message], replies: list[Message]) -> list[Message]:
         self._round = _server_round(held[0].content, default=self._round + 1)
-        received = held[0].content if self._payload == "model" else None
+        payload = self._payload or _declared(replies) or "model"
+        received = held[0].content if payload == "model" else None
         forgery = Forgery(replies, received, self._buffers)
         if forgery.ignored:
             self.ignored[self._round] = forgery.ignored
@@ -228,6 +231,11 @@ class Adversary(Grid):
 
 def _is_train(message: Message) -> bool:
     return message.metadata.message_type.partition(".")[0] == MessageType.TRAIN
+
+
+def _declared(replies: Iterable[Message]) -> Payload | None:
+    payloads = (declared(reply.content) for reply in replies if reply.has_content())
+    return next(filter(None, payloads), None)
 
 
 def _server_round(content: RecordDict, default: int) -> int:

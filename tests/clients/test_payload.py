@@ -37,16 +37,31 @@ def make_app(algorithm):
     return make_client_app(load, algorithm)
 
 
+def attacked(inner, **options):
+    """Answer a train message with nodes 6 and 7 in the adversary's hands."""
+    grid = Adversary(inner, "sign_flip", {6, 7}, **options)
+    content = RecordDict({"config": ConfigRecord({"server-round": 1})})
+    model = {"weight": torch.arange(12.0).reshape(3, 4), "bias": torch.ones(3)}
+    content["arrays"] = to_record(model)
+    return grid.send_and_receive([Message(content, node, "train") for node in grid.get_node_ids()])
+
+
 @pytest.mark.parametrize("grid_type", [InProcessGrid, BatchedGrid])
 @pytest.mark.parametrize("algorithm", [Momentum(), LocalSGD(2, 0.1)], ids=lambda a: a.payload)
 def test_honest_and_forged_replies_declare_their_payload(grid_type, algorithm):
-    inner = grid_type(make_app(algorithm), N)
-    grid = Adversary(inner, "sign_flip", {6, 7}, payload=algorithm.payload)
-    content = RecordDict({"config": ConfigRecord({"server-round": 1})})
-    content["arrays"] = to_record(nn.Linear(4, 3).state_dict())
-    messages = [Message(content, node, "train") for node in grid.get_node_ids()]
-    replies = grid.send_and_receive(messages)
+    replies = attacked(grid_type(make_app(algorithm), N))
     assert [declared(reply.content) for reply in replies] == [algorithm.payload] * N
+
+
+@pytest.mark.parametrize("algorithm", [Momentum(), LocalSGD(2, 0.1)], ids=lambda a: a.payload)
+def test_the_adversary_takes_replies_for_what_they_declare(algorithm):
+    default = attacked(InProcessGrid(make_app(algorithm), N))
+    told = attacked(InProcessGrid(make_app(algorithm), N), payload=algorithm.payload)
+    for left, right in zip(default, told, strict=True):
+        for name, array in left.content["arrays"].items():
+            torch.testing.assert_close(
+                to_tensor(array), to_tensor(right.content["arrays"][name]), rtol=0, atol=0
+            )
 
 
 @pytest.mark.parametrize(
