@@ -182,8 +182,9 @@ class Adversary(Grid):
     def _warn_of(self, error: InfeasibleError) -> None:
         if not self._warned:
             self._warned = True
-            _LOG.log(
-                WARNING,
+            # Not through Flower's logger, which the command line quietens: an attack that is not
+            # the one its name says has to say so.
+            getLogger(__name__).warning(
                 "Round %d: `%s` cannot search (%s); in such rounds the colluders flip the honest "
                 "mean's sign",
                 self._round,
