@@ -41,7 +41,9 @@ class BatchedGrid(InProcessGrid):
     of the result, so nothing is serialised or copied to the host. Clients with other batch sizes
     form groups of their own. Apps not made by ``make_client_app``, or wrapped in mods, run one
     after another, as on :class:`InProcessGrid`; so do evaluation and queries, and a group whose
-    joint step raises, so that only the client at fault answers with an error.
+    joint step raises, so that only the client at fault answers with an error. A model that draws
+    from PyTorch's generator, as ``functional.dropout`` does (``nn.Dropout`` does not), always goes
+    one by one: each client's draws are its own, on every engine.
 
     Parameters
     ----------
@@ -110,13 +112,17 @@ class BatchedGrid(InProcessGrid):
             groups.setdefault(key, []).append(_Client(message, context, node, work))
         replies: dict[int, RecordDict] = {}
         for key, group in groups.items():
-            size = self._group_size(key, group[0], params, buffers)
+            try:
+                size = self._group_size(key, group[0], params, buffers)
+            except Exception:  # as above: the client that was tried will say why
+                continue
             for start in range(0, len(group), size):
                 part = group[start : start + size]
                 try:
                     replies.update(_step_together(self._app.nodes.algorithm, part, model))
-                except Exception:
-                    _log.info("a joint step of %d clients raised; one by one", len(part))
+                except Exception as error:
+                    found = f"{type(error).__name__}: {error}".partition("\n")[0]
+                    _log.info("a joint step of %d clients raised %s; one by one", len(part), found)
         return replies
 
     def _group_size(
@@ -154,11 +160,15 @@ def _activation_bytes(
         kept += tensor.numel() * tensor.element_size()
         return tensor
 
+    device = torch.device(client.node.task.device)
     batch = client.work.batch
     steps = client.node.algorithm.batch_shape(1)[:-1]
     if steps:  # a local step at a time holds activations
         batch = Batch(batch.x[0], batch.y[0], batch.key)
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+    ):
         client.node.objective.gradient(params, buffers, batch)
     return 2 * kept  # the backward pass makes a gradient for what it reads
 
@@ -174,7 +184,8 @@ def _step_together(
     def step(batch: Batch, state: State) -> Step:
         return algorithm.local_step(objective, params, buffers, batch, state)
 
-    result = vmap(step, randomness="different")(batch, state)
+    # A joint step cannot repeat the draws that each client makes alone: drawing is an error.
+    result = vmap(step, randomness="error")(batch, state)
     losses = {name: value.tolist() for name, value in result.metrics.items()}
     replies = {}
     for i, client in enumerate(group):

@@ -45,6 +45,21 @@ def convolutional():
     )
 
 
+def drawing():
+    """Draws from PyTorch's own generator, which no module tells."""
+
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            hidden = nn.functional.dropout(self.first(x).relu(), 0.4, self.training)
+            return self.last(hidden)
+
+    return Dropping()
+
+
 def make_app(model, algorithm, *, examples=lambda i: 30, batch=lambda i: 8, mods=()):
     """An app whose clients share one objective, as an experiment's do."""
     torch.manual_seed(0)
@@ -88,7 +103,7 @@ def trajectory(grid_type, model, algorithm, rounds=ROUNDS, **options):
     return models
 
 
-MODELS = [plain, normalised, dropping, convolutional]
+MODELS = [plain, normalised, dropping, drawing, convolutional]
 ALGORITHMS = [Gradient(clip=1.0), Momentum(beta=0.9), LocalSGD(3, 0.05, momentum=0.5), Saga()]
 
 
@@ -152,6 +167,20 @@ def test_a_failing_client_answers_with_its_error_and_the_others_train():
     replies = send(BatchedGrid(app, N), objective.initial(), 1)
     assert [reply.has_error() for reply in replies] == [False, False, True, False, False, False]
     assert "at least one" in replies[2].error.reason
+
+
+def test_a_first_client_whose_step_fails_does_not_end_the_run():
+    # BatchNorm refuses a batch of one example.
+    app, objective = make_app(normalised, Momentum(), examples=lambda i: 30 if i else 1)
+    replies = send(BatchedGrid(app, 3), objective.initial(), 1)
+    assert [reply.has_error() for reply in replies] == [True, False, False]
+
+
+def test_training_leaves_the_global_generator_as_it_was():
+    app, objective = make_app(drawing, Momentum())
+    before = torch.random.get_rng_state()
+    send(BatchedGrid(app, N), objective.initial(), 1)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_wrong_broadcast_gives_every_client_its_error():
