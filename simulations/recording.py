@@ -52,14 +52,15 @@ def record_run(
 
     Raises
     ------
-    KeyboardInterrupt
-        After Ctrl-C; the summary then has ``"interrupted": true``.
+    BaseException
+        What ends the run early, Ctrl-C included. The summary then has ``"interrupted": true`` and,
+        but for Ctrl-C, the reason as ``"error"``.
     """
     run = _Recorded(experiment, results, on_round)
     try:
         run_experiment(experiment, run.take)
-    except KeyboardInterrupt:
-        run.finish(interrupted=True)
+    except BaseException as reason:
+        run.finish(reason)
         raise
     return run.finish()
 
@@ -86,7 +87,7 @@ class _Recorded:
         if self._on_round is not None:
             self._on_round(done)
 
-    def finish(self, *, interrupted: bool = False) -> dict[str, Any]:
+    def finish(self, reason: BaseException | None = None) -> dict[str, Any]:
         last = self._last
         summary: dict[str, Any] = {
             **self._labels,
@@ -96,11 +97,13 @@ class _Recorded:
             "rounds": last.round if last else 0,
             "seconds": time.perf_counter() - self._started,
         }
-        if interrupted:
+        if reason is not None:
             summary["interrupted"] = True
+        if isinstance(reason, Exception):
+            summary["error"] = " ".join(f"{type(reason).__name__}: {reason}".split())
         if last is not None:
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
-            if not (interrupted and self._finished_before()):
+            if not (reason is not None and self._finished_before()):
                 _save(last.model, self._results.path.parent / f"model-{self._run}.npz")
         self._results.write("summary", self._run, **summary)
         return summary

@@ -37,6 +37,21 @@ def test_an_interrupted_run_leaves_what_was_done(small, tmp_path):
     (run,) = read_runs(tmp_path)
     assert [r["round"] for r in run.rounds] == [0, 1, 2]
     assert (run.summary["interrupted"], run.summary["rounds"]) == (True, 2)
+    assert "error" not in run.summary
+    assert (tmp_path / f"model-{run.config['run']}.npz").is_file()
+
+
+def test_a_failed_run_leaves_what_was_done_and_the_reason(small, tmp_path):
+    def fail(done):
+        if done.round == 2:
+            raise RuntimeError("out of\nluck")
+
+    with pytest.raises(RuntimeError, match="luck"), ResultsFile(tmp_path) as results:
+        record_run(small(), results, fail)
+    (run,) = read_runs(tmp_path)
+    assert [r["round"] for r in run.rounds] == [0, 1, 2]
+    assert not run.finished
+    assert (run.summary["error"], run.summary["rounds"]) == ("RuntimeError: out of luck", 2)
     assert (tmp_path / f"model-{run.config['run']}.npz").is_file()
 
 
