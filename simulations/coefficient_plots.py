@@ -67,29 +67,27 @@ def plot_coefficients(
     figure.savefig(path)
 
 
-def plot_learning_error(
-    path: str | Path, *, W: int = 30, factors: Sequence[int] = (2, 3, 4)
-) -> None:
-    """Draw RS-Byrd-SAGA's Figure 2: learning error (δ² = 1) against α = B/W.
+def plot_learning_error(n: int, path: str | Path, *, factors: Sequence[int] = (2, 3, 4)) -> None:
+    """Draw RS-Byrd-SAGA's Figure 2: learning error (δ² = 1) against α = B/W, for W = n workers.
 
     Parameters
     ----------
+    n
+        Number of workers; the paper's figure has 30.
     path
         PNG file to write.
-    W
-        Number of workers.
     factors
         Resampling factors s, drawn beside Byrd-SAGA (no resampling).
     """
     figure = _figure(width=6.4, height=5.0)
     axes = figure.subplots()
-    curves = {"Byrd-SAGA: $C_α^2$": byrd_saga.error_curve(W)}
+    curves = {"Byrd-SAGA: $C_α^2$": byrd_saga.error_curve(n)}
     for s in factors:
-        curves[f"RS-Byrd-SAGA, s = {s}: $d\\,C_{{sα}}^2$"] = byrd_saga.error_curve(W, s)
+        curves[f"RS-Byrd-SAGA, s = {s}: $d\\,C_{{sα}}^2$"] = byrd_saga.error_curve(n, s)
     for (label, points), colour, marker in zip(curves.items(), _COLOURS, _MARKERS, strict=False):
         shares, errors = zip(*points, strict=True)
         axes.plot(shares, errors, color=colour, marker=marker, markersize=4, label=label)
-    _decorate(axes, f"RS-Byrd-SAGA Figure 2: learning error, W = {W}", "learning error / δ²")
+    _decorate(axes, f"RS-Byrd-SAGA Figure 2: learning error, W = {n}", "learning error / δ²")
     axes.set_xlabel("α = B/W")
     figure.savefig(path)
 

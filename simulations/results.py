@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from byzflower.simulations.errors import ExperimentError
 
-__all__ = ["FILE_NAME", "ResultsFile", "Run", "read_records", "read_runs", "run_id"]
+__all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_runs", "run_id"]
 
 FILE_NAME = "results.jsonl"
 # Where files lie does not determine a run.
@@ -35,6 +35,15 @@ def run_id(config: Mapping[str, object]) -> str:
     determining = {key: value for key, value in config.items() if key not in _NOT_IN_ID}
     text = json.dumps(determining, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_json(record: Mapping[str, object]) -> str:
+    """Return the record as one line of JSON; numbers that are not finite become ``null``.
+
+    >>> as_json({"rule": "mean", "lambda_found": math.inf})
+    '{"rule": "mean", "lambda_found": null}'
+    """
+    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
 
 
 class ResultsFile:
@@ -53,9 +62,7 @@ class ResultsFile:
 
     def write(self, kind: str, run: str, **values: object) -> None:
         """Append one record; numbers that are not finite become ``null``."""
-        record = {"kind": kind, "run": run, **values}
-        line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
-        self._file.write(line + "\n")
+        self._file.write(as_json({"kind": kind, "run": run, **values}) + "\n")
         self._file.flush()
 
     def __enter__(self) -> Self:

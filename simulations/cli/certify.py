@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +24,11 @@ def command(
     dimension: Annotated[
         int | None, typer.Option(min=1, help="search this d alone, not 1, 2, 5 and n")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the search")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the search")] = 0,
     evaluations: Annotated[int, typer.Option(min=1, help="how often the rule is run")] = 4000,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="one JSON object on stdout; unbounded numbers are null")
+    ] = False,
     plot: Annotated[
         bool, typer.Option("--plot", help="draw λ, κ and learning errors; no RULE needed")
     ] = False,
@@ -80,15 +81,16 @@ def _replay(path: Path, *, as_json: bool) -> None:
     n, d = witness.rows.shape
     if as_json:
         found = {"lambda_found": witness.ratios.lam, "kappa_found": witness.ratios.kappa}
-        _print_json({"rule": witness.rule, "n": n, "f": witness.f, "d": d, **found})
+        _echo({"rule": witness.rule, "n": n, "f": witness.f, "d": d, **found})
         return
     lam, kappa = (_number(value) for value in (witness.ratios.lam, witness.ratios.kappa))
     typer.echo(f"{witness.rule}: n = {n}, f = {witness.f}, d = {d}: λ ≥ {lam}, κ ≥ {kappa}")
 
 
-def _print_json(record: dict[str, object]) -> None:
-    # 1e999 is valid JSON and reads back as infinity; json's own Infinity is not JSON
-    typer.echo(json.dumps(record, ensure_ascii=False).replace("Infinity", "1e999"))
+def _echo(record: dict[str, object]) -> None:
+    from byzflower.simulations.results import as_json
+
+    typer.echo(as_json(record))
 
 
 def _number(value: float) -> str:
@@ -150,7 +152,7 @@ def _write(found: Certificate, record: dict[str, object], out: Path) -> None:
 
 def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        _print_json(record)
+        _echo(record)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -192,5 +194,5 @@ def _plot(n: int, dimension: int | None, found: list[Certificate], folder: Path)
     if n < 3:
         raise typer.BadParameter(f"--plot needs n ≥ 3; found n = {n}", param_hint="--n")
     plot_coefficients(n, folder / "coefficients.png", d=dimension, found=found)
-    plot_learning_error(folder / "learning_error.png")
+    plot_learning_error(n, folder / "learning_error.png")
     typer.echo(f"plots: {folder / 'coefficients.png'}, {folder / 'learning_error.png'}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 pytest.importorskip("typer")
@@ -59,10 +60,9 @@ def test_json_of_a_rule_with_a_theorem(byzflower, tmp_path):
 def test_a_broken_rule_yields_a_counterexample_and_exit_code_0(byzflower, tmp_path, rule):
     code, out, _ = byzflower("certify", rule, "--n", 7, "--f", 2, "--json")
     assert code == 0
-    # strict JSON, which reads back as infinity
-    record = json.loads(out, parse_constant=pytest.fail)
+    record = json.loads(out, parse_constant=pytest.fail)  # strict JSON
     assert record["holds"] is False
-    assert math.isinf(record["lambda_found"])
+    assert record["lambda_found"] is None
     assert replay(tmp_path / record["counterexample"]).ratios.unbounded
 
 
@@ -122,6 +122,7 @@ def test_plots_need_no_rule(byzflower, tmp_path):
         (["mixtailor", "--n", 11, "--f", 2], "`certify` needs one fixed rule"),
         (["median > nnm"], "median"),
         (["median", "--f", -1], "-1 is not in the range"),
+        (["median", "--seed", 99999999999999999999], "is not in the range"),
         (["median", "--n", "many"], "'many' is not a valid integer"),
         (["median", "--dimension", 0], "0 is not in the range"),
         ([], "needs a rule, --plot or --replay"),
@@ -151,15 +152,21 @@ def test_a_saved_input_is_replayed(byzflower, tmp_path):
     assert out.startswith("cge: n = 7, f = 2, d = ")
     assert f"λ ≥ {shown}" in out
     _, out, _ = byzflower("certify", "--replay", "found/cge-n7-f2-counterexample.npz", "--json")
-    assert json.loads(out)["lambda_found"] == ratios.lam
+    assert json.loads(out)["lambda_found"] == (ratios.lam if math.isfinite(ratios.lam) else None)
     code, _, err = byzflower("certify", "krum", "--replay", "found/cge-n7-f2-lambda.npz")
     assert (code, "the saved input names its rule" in err) == (2, True)
 
 
 def test_what_cannot_be_replayed_is_refused_in_a_line(byzflower, tmp_path):
     (tmp_path / "notes.npz").write_text("not an archive")
-    for name in ("missing.npz", "notes.npz"):
-        code, out, err = byzflower("certify", "--replay", name)
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.savez(tmp_path / "words.npz", rule="mean", f=1, seed=0, rows="words", honest="words")
+    np.savez_compressed(tmp_path / "bits.npz", rule="mean", f=1, seed=0, rows=np.eye(50))
+    content = bytearray((tmp_path / "bits.npz").read_bytes())
+    content[100:400] = bytes(300)
+    (tmp_path / "bits.npz").write_bytes(content)
+    for stem in ("missing", "notes", "empty", "words", "bits"):
+        code, out, err = byzflower("certify", "--replay", f"{stem}.npz")
         assert (code, out) == (2, "")
         assert "`replay` needs a saved input (.npz); found" in err
-        assert "Traceback" not in err
+        assert err.count("\n") == 1

@@ -28,6 +28,8 @@ def test_an_unbounded_certificate_leaves_no_mark(tmp_path):
 
 
 def test_learning_error(tmp_path):
-    path = tmp_path / "figure2.png"
-    plot_learning_error(path)
-    assert path.read_bytes().startswith(PNG)
+    few, many = tmp_path / "few.png", tmp_path / "many.png"
+    plot_learning_error(7, few)
+    plot_learning_error(30, many)
+    assert few.read_bytes().startswith(PNG)
+    assert few.read_bytes() != many.read_bytes()
