@@ -17,13 +17,32 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
 from byzflower.simulations.errors import ExperimentError, unknown
 
-__all__ = ["CLIENTS", "ENGINES", "SIGN_VOTES", "Experiment", "parse_decay", "read_toml"]
+__all__ = [
+    "CLIENTS",
+    "ENGINES",
+    "SIGN_VOTES",
+    "Experiment",
+    "check_device",
+    "parse_decay",
+    "read_toml",
+]
 
-CLIENTS = ("gradient", "momentum", "saga", "local_sgd", "rsa")
+_STEPS = ("learning_rate", "decay", "server_momentum")
+CLIENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "gradient": (*_STEPS, "clip"),
+        "momentum": (*_STEPS, "clip", "beta"),
+        "saga": _STEPS,
+        "local_sgd": ("local_steps", "local_learning_rate"),
+        "rsa": ("learning_rate", "lam"),
+    }
+)
+"""Name → the options that this client uses and not every other one does."""
 SIGN_VOTES = "sign_votes"
 ENGINES = ("batched", "inprocess", "ray")
 
@@ -55,19 +74,29 @@ class Experiment:
     n: int = _option(13, "Threat", "number of clients, colluders included")
     f: int = _option(3, "Threat", "number of colluders, known to the rule")
     attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none: all are honest")
-    rule: str = _option("arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >")
-    learning_rate: float = _option(0.5, "Server", "the server's step size γ")
-    decay: str = _option("", "Server", "later step sizes: round:rate, e.g. 1500:0.00082")
-    server_momentum: float = _option(0.0, "Server", "momentum coefficient of the server's steps")
+    rule: str = _option(
+        "arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >; of rsa: sign_votes"
+    )
+    learning_rate: float = _option(
+        0.5, "Server", "the server's step size γ, and that of rsa's clients; not of local_sgd"
+    )
+    decay: str = _option(
+        "", "Server", "of gradient, momentum, saga: later step sizes, e.g. 1500:0.00082"
+    )
+    server_momentum: float = _option(
+        0.0, "Server", "of gradient, momentum, saga: momentum coefficient of the server's steps"
+    )
     rounds: int = _option(200, "Server", "number of rounds")
     client: str = _option("momentum", "Clients", "gradient, momentum, saga, local_sgd, rsa")
-    beta: float = _option(0.9, "Clients", "momentum coefficient β")
-    clip: float | None = _option(None, "Clients", "clip each client's gradient to this norm")
+    beta: float = _option(0.9, "Clients", "of momentum: its coefficient β")
+    clip: float | None = _option(
+        None, "Clients", "of gradient, momentum: clip each client's gradient to this norm"
+    )
     l2: float = _option(0.0, "Clients", "coefficient of the ℓ2 regularisation")
     batch: int = _option(25, "Clients", "batch size b")
-    local_steps: int = _option(1, "Clients", "steps a round of local_sgd")
-    local_learning_rate: float = _option(0.1, "Clients", "step size of local_sgd")
-    lam: float = _option(0.01, "Clients", "penalty λ of rsa; its rule is sign_votes")
+    local_steps: int = _option(1, "Clients", "of local_sgd: steps a round")
+    local_learning_rate: float = _option(0.1, "Clients", "of local_sgd: its step size")
+    lam: float = _option(0.01, "Clients", "of rsa: its penalty λ")
     seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
     engine: str = _option("batched", "Run", "batched, inprocess or ray")
     device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
@@ -101,18 +130,14 @@ class Experiment:
 
     @classmethod
     def from_options(cls, options: Mapping[str, object]) -> Experiment:
-        """Build an experiment from options; refuse an unknown one, naming the nearest."""
+        """Build an experiment from options; refuse an unknown one, naming the nearest if any."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-                raise ExperimentError(f"unknown option `{name}`; nearest: `{nearest[0]}`")
+                nearest = difflib.get_close_matches(name, known, n=1)
+                hint = f"nearest: `{nearest[0]}`" if nearest else f"known: {', '.join(known)}"
+                raise ExperimentError(f"unknown option `{name}`; {hint}")
         return cls(**options)  # type: ignore[arg-type]  # types are checked at construction
-
-    @classmethod
-    def from_toml(cls, path: str | Path) -> Experiment:
-        """Read an experiment from a TOML file whose keys are option names."""
-        return cls.from_options(read_toml(path))
 
     def _check_types(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -153,14 +178,15 @@ class Experiment:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        if self.clip is not None and self.client not in ("gradient", "momentum"):
-            raise ExperimentError(f"`clip` needs client gradient or momentum; found {self.client}")
-        for name in ("server_momentum", "decay"):
-            if getattr(self, name) and self.payload == "model":
+        # An option that the client ignores would pass for one that makes no difference.
+        for field in dataclasses.fields(self):
+            users = [client for client, used in CLIENTS.items() if field.name in used]
+            ignored = users and self.client not in users
+            if ignored and getattr(self, field.name) != field.default:
                 raise ExperimentError(
-                    f"`{name}` needs a client that sends gradients; found {self.client}"
+                    f"`{field.name}` needs client {' or '.join(users)}; found {self.client}"
                 )
-        _check_device(self.device)
+        check_device(self.device)
 
     def _check_specs(self) -> None:
         import byzflower as bf  # noqa: PLC0415
@@ -222,7 +248,8 @@ def parse_decay(text: str) -> list[tuple[int, float]]:
     return steps
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device on which nothing can be computed."""
     import torch  # noqa: PLC0415
 
     try:

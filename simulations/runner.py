@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,7 @@ from byzflower.clients.algorithms import Algorithm, Params
 from byzflower.clients.app import make_client_app
 from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.engines.batched import BatchedGrid
+from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.partitions import Rows
 from byzflower.simulations.server import Watched, make_strategy
@@ -65,8 +67,13 @@ def prepare(experiment: Experiment) -> tuple[list[Rows], Algorithm]:
     Raises
     ------
     ExperimentError
-        If data are missing, or data, model, clients and partition do not fit together.
+        If data are missing, or data, model, clients and partition do not fit together, or the
+        engine is not installed.
     """
+    if experiment.engine == "ray" and find_spec("ray") is None:
+        raise ExperimentError(
+            "`engine` ray needs pip install 'byzflower[simulation]'; found no module 'ray'"
+        )
     shares = split_rows(experiment)
     open_objective(experiment)
     return shares, make_algorithm(experiment)

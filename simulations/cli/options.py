@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment, read_toml
+from byzflower.simulations.experiment import SIGN_VOTES, Experiment
 
 __all__ = ["experiment_options", "experiments"]
 
@@ -60,12 +60,10 @@ def _parameters(repeated: tuple[str, ...]) -> list[inspect.Parameter]:
     return parameters
 
 
-def experiments(
-    config: str | None, options: Mapping[str, Any], default_rules: list[str]
-) -> list[Experiment]:
-    """Build one experiment a rule; what the command line says overrides the TOML file."""
-    merged = {**(read_toml(config) if config else {}), **options}
-    rules = merged.pop("rule", default_rules)
+def experiments(options: Mapping[str, Any], default_rules: list[str]) -> list[Experiment]:
+    """Build one experiment a rule."""
+    merged = dict(options)
+    rules = merged.pop("rule", [SIGN_VOTES] if merged.get("client") == "rsa" else default_rules)
     rules = rules if isinstance(rules, list) else [rules]
     if not rules:
         raise ExperimentError("`rule` needs at least one rule; found none")

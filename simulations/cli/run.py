@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from byzflower.simulations.cli.options import experiment_options, experiments
+from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.experiment import read_toml
 
 __all__ = ["command"]
 
@@ -34,14 +36,25 @@ def command(
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
     what is done; in the same folder the same command goes on with the rules not finished.
     """
-    chosen = experiments(config, options, DEFAULT_RULES)
+    file = read_toml(config) if config else {}
+    own_out = _of(file, "out", str, "text")
+    own_verbose = _of(file, "verbose", bool, "true or false")
+    chosen = experiments({**file, **options}, DEFAULT_RULES)
 
     from byzflower.simulations.cli.screen import record
 
-    if not verbose:
+    if not (verbose or own_verbose):
         # Flower sets its logger up when it is imported, so this comes after.
         logging.getLogger("flwr").setLevel(logging.ERROR)
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
-    complete = record(chosen, out or Path("runs") / name)
+    complete = record(chosen, Path(out or own_out or f"runs/{name}"))
     if not complete:
         raise typer.Exit(130)
+
+
+def _of(file: dict[str, Any], name: str, kind: type, needs: str) -> Any:
+    """Take an option of the command, which is none of the experiment, out of the file's."""
+    value = file.pop(name, None)
+    if value is not None and not isinstance(value, kind):
+        raise ExperimentError(f"`{name}` needs {needs}; found {value!r}")
+    return value

@@ -63,6 +63,7 @@ def call(capsys, monkeypatch, tmp_path):
         (["--ruel", "mean"], "No such option '--ruel'."),
         (["--config", "no.toml"], "`config` needs a readable file; found no.toml"),
         (["--rule"], "Option '--rule' requires an argument."),
+        (["--client", "local_sgd", "--learning-rate", "0.9"], "`learning_rate` needs client"),
         (["extra"], "Got unexpected extra argument (extra)"),
     ],
 )
@@ -129,6 +130,34 @@ def test_the_command_line_overrides_the_file(call, tmp_path):
         ("median", 1),
         ("mean", 1),
     ]
+
+
+def test_rsa_without_a_rule_has_its_own(call, tmp_path):
+    assert call("run", *QUICK, "--client", "rsa", "--out", "x")[0] == 0
+    (run,) = read_runs(tmp_path / "x")
+    assert run.config["rule"] == "sign_votes"
+
+
+def test_the_engine_that_is_not_installed_is_refused_before_a_folder_is_made(
+    call, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = call("run", *QUICK, "--engine", "ray", "--out", "x")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("byzflower: `engine` ray needs pip install 'byzflower[simulation]'")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_file_may_say_where_to_and_how_loud(call, tmp_path):
+    options = 'model = "softmax"\npartition = "iid"\nn = 5\nf = 1\nrounds = 1\nrule = "mean"\n'
+    (tmp_path / "e.toml").write_text(options + 'out = "there"\nverbose = true\n')
+    assert call("run", "--config", "e.toml")[0] == 0
+    assert len(read_runs(tmp_path / "there")) == 1
+    assert call("run", "--config", "e.toml", "--out", "here")[0] == 0
+    assert len(read_runs(tmp_path / "here")) == 1
+    (tmp_path / "e.toml").write_text(options + "out = 3\n")
+    code, _, err = call("run", "--config", "e.toml")
+    assert (code, err) == (2, "byzflower: `out` needs text; found 3\n")
 
 
 def test_without_rule_the_three_rules_of_the_default_run(call, tmp_path):

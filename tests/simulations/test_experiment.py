@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from byzflower.clients.algorithms import ALGORITHMS
 from byzflower.errors import InfeasibleError, SpecError
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment, parse_decay
+from byzflower.simulations.experiment import CLIENTS, Experiment, parse_decay, read_toml
 
 
 def test_the_defaults_are_the_digits_experiment():
@@ -48,8 +49,15 @@ def test_specs_are_brought_to_one_spelling():
         ),
         (
             {"client": "local_sgd", "server_momentum": 0.9},
-            "`server_momentum` needs a client that sends gradients; found local_sgd",
+            "`server_momentum` needs client gradient or momentum or saga; found local_sgd",
         ),
+        (
+            {"client": "local_sgd", "learning_rate": 0.9},
+            "`learning_rate` needs client gradient or momentum or saga or rsa; found local_sgd",
+        ),
+        ({"local_steps": 10}, "`local_steps` needs client local_sgd; found momentum"),
+        ({"client": "gradient", "beta": 0.5}, "`beta` needs client momentum; found gradient"),
+        ({"client": "saga", "lam": 1.0}, "`lam` needs client rsa; found saga"),
         (
             {"client": "rsa"},
             "`rule` sign_votes and `client` rsa need each other; "
@@ -80,6 +88,10 @@ def test_a_wrong_value_names_option_requirement_and_finding(options, message):
     assert "\n" not in str(caught.value)
 
 
+def test_clients_are_those_that_exist():
+    assert set(CLIENTS) == set(ALGORITHMS)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -104,7 +116,7 @@ def test_a_fault_count_beyond_the_rule_is_refused_at_construction():
 def test_toml_keys_are_option_names(tmp_path):
     path = tmp_path / "experiment.toml"
     path.write_text('rule = "median"\nn = 9\nf = 2\nlearning_rate = 1\nclip = 2\n')
-    assert Experiment.from_toml(path) == Experiment(
+    assert Experiment.from_options(read_toml(path)) == Experiment(
         rule="median", n=9, f=2, learning_rate=1.0, clip=2.0
     )
 
@@ -113,6 +125,7 @@ def test_toml_keys_are_option_names(tmp_path):
     ("text", "message"),
     [
         ("lerning_rate = 1", "unknown option `lerning_rate`; nearest: `learning_rate`"),
+        ("epochs = 5", "unknown option `epochs`; known: dataset, data_dir, "),
         ("n = ", "`config` needs valid TOML; found in "),
         ("n = [1]", "`n` needs an integer; found [1]"),
     ],
@@ -121,13 +134,13 @@ def test_a_wrong_toml_file_says_what_is_wrong(text, message, tmp_path):
     path = tmp_path / "experiment.toml"
     path.write_text(text)
     with pytest.raises(ExperimentError) as caught:
-        Experiment.from_toml(path)
+        Experiment.from_options(read_toml(path))
     assert str(caught.value).startswith(message)
 
 
 def test_a_missing_toml_file_is_named(tmp_path):
     with pytest.raises(ExperimentError, match=r"`config` needs a readable file; found .*no\.toml"):
-        Experiment.from_toml(tmp_path / "no.toml")
+        read_toml(tmp_path / "no.toml")
 
 
 def test_the_decay_is_read_in_order():
