@@ -43,8 +43,10 @@ def command(
     `bench` extra); of what Flower ships, its own strategies and its Ray simulation.
     """
     from byzflower.simulations.bench import training  # Flower sets its level when imported
+    from byzflower.simulations.experiment import check_device
     from byzflower.simulations.results import ResultsFile
 
+    check_device(device)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with ResultsFile(out) as results:
         if suite is Suite.rules and device == "cpu":

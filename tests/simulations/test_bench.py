@@ -15,6 +15,7 @@ from byzflower.simulations.bench import attacks, measure, peers, rules, training
 from byzflower.simulations.bench.measure import compare, peak_memory, relative_difference
 from byzflower.simulations.cli import bench as command
 from byzflower.simulations.cli.app import app
+from byzflower.simulations.errors import ExperimentError
 
 TINY = ((9, 300, 2),)
 
@@ -133,6 +134,27 @@ def test_engines_against_the_clients_alone() -> None:
     assert all(row.ratio is not None for row in rows)
     growth = list(training.bench_growth((2, 4), repeats=1))
     assert [row.case for (row,) in growth] == ["n=2, digits mlp, b=1", "n=4, digits mlp, b=1"]
+
+
+def test_engines_must_agree_and_a_peer_roughly(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {"batched": 0.9, "inprocess": 0.9005, "ray": 0.91, "ByzFL": 0.8}
+    monkeypatch.setattr(training, "_limits", lambda _: {"alone": lambda: (1.0, None)})
+    monkeypatch.setattr(training, "_engine", lambda e: lambda: (1.0, ends[e.engine]))
+    monkeypatch.setattr(training, "_peer", lambda _: lambda: (1.0, ends["ByzFL"]))
+    monkeypatch.setattr(training, "byzfl_rounds", lambda _: lambda rounds: 0.8)
+    (engines,) = training.bench_engines(training.DIGITS, ["batched", "inprocess", "ray"], repeats=1)
+    (peers_,) = training.bench_end_to_end(training.DIGITS, repeats=1)
+    ratios = {row.subject: row.ratio for row in (*engines, *peers_)}
+    assert ratios == {"alone": 1, "batched": 1, "inprocess": 1, "ray": None, "ByzFL": 1}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_made(tmp_path) -> None:
+    out = tmp_path / "out"
+    arguments = ["bench", "rules", "--device", "cuda", "--out", str(out)]
+    with pytest.raises(ExperimentError, match="`device` needs a usable device; found 'cuda'"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert not out.exists()
 
 
 def test_the_command_prints_a_table_and_leaves_results(tmp_path, monkeypatch) -> None:
