@@ -34,8 +34,10 @@ class NumberedGrid(Grid):
     """Number the nodes of another grid as the in-process engine does.
 
     Flower's simulation draws node ids at random. With the same ids on every engine, whatever a
-    server derives from them (the nodes it samples, the order of the replies, the record of each
-    node's conduct) is the same too. Waiting ends with an error as soon as the engine has stopped.
+    server derives from them (the order of the replies, the record of each node's conduct) is the
+    same too. Which nodes Flower's strategies sample is not: they draw from Python's global
+    ``random``, which only the server can seed. Waiting ends with an error as soon as the engine
+    has stopped.
 
     Parameters
     ----------
