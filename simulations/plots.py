@@ -2,56 +2,127 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from byzflower.simulations.results import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["plot_accuracy"]
+__all__ = ["accuracy_figure", "plot_accuracy"]
 
 # Okabe and Ito's palette: told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("", "o", "s", "^", "v", "D")
+_WIDTH, _HEIGHT = 8.0, 4.8
+"""Inches of a figure without its legend."""
+_CHARACTERS = 100
+"""Of a line of text that fits the width."""
+# What does not make two runs different experiments, or is told apart otherwise.
+_UNNAMED = ("kind", "run", "versions", "data_dir", "download", "rule", "seed")
 
 
 def plot_accuracy(runs: Sequence[Run], path: str | Path) -> None:
-    """Draw each run's test accuracy by round, one line a run.
+    """Write :func:`accuracy_figure` of the runs to a PNG file."""
+    accuracy_figure(runs).savefig(path)
+
+
+def accuracy_figure(runs: Sequence[Run]) -> Figure:
+    """Draw test accuracy by round: a line for each experiment, below them the legend.
+
+    Runs that differ in nothing but the seed are one experiment: its line is their mean, in a band
+    from the worst to the best of them. The figure is as much higher as its legend needs, so the
+    axes keep their size.
 
     Parameters
     ----------
     runs
         Runs as :func:`~byzflower.simulations.results.read_runs` returns them.
-    path
-        PNG file to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    varying = _varying(runs)
-    for i, run in enumerate(runs):
-        points = [(r["round"], r["accuracy"]) for r in run.rounds if r.get("accuracy") is not None]
-        if points:
-            rounds, accuracies = zip(*points, strict=True)
-            axes.plot(
-                rounds,
-                accuracies,
-                color=_COLOURS[i % len(_COLOURS)],
-                linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
-                linewidth=1.8,
-                label=f"{_label(run, varying)}: {accuracies[-1]:.1%}",
-            )
-    _decorate(axes, runs, varying)
-    figure.savefig(path)
+    varying = [key for key in _options(runs) if key not in _common(runs)]
+    for i, repetitions in enumerate(_experiments(runs)):
+        _draw(axes, repetitions, varying, i)
+    _decorate(axes, runs)
+    if axes.get_lines():
+        _add_legend(figure, axes)
+    return figure
 
 
-def _decorate(axes: Axes, runs: Sequence[Run], varying: Sequence[str]) -> None:
+def _experiments(runs: Sequence[Run]) -> list[list[Run]]:
+    """Gather the runs that differ in nothing but the seed; leave out those without a round."""
+    gathered: dict[str, list[Run]] = {}
+    for run in runs:
+        if _accuracies(run):
+            same = {key: run.config.get(key) for key in ("rule", *_options(runs))}
+            gathered.setdefault(repr(same), []).append(run)
+    return list(gathered.values())
+
+
+def _accuracies(run: Run) -> dict[int, float]:
+    return {r["round"]: r["accuracy"] for r in run.rounds if r.get("accuracy") is not None}
+
+
+def _options(runs: Sequence[Run]) -> list[str]:
+    """Options that can tell experiments apart, the rule aside."""
+    return list(dict.fromkeys(key for run in runs for key in run.config if key not in _UNNAMED))
+
+
+def _common(runs: Sequence[Run]) -> dict[str, Any]:
+    """Options in which all runs agree, with their values."""
+    return {
+        key: runs[0].config.get(key)
+        for key in _options(runs)
+        if all(run.config.get(key) == runs[0].config.get(key) for run in runs)
+    }
+
+
+def _draw(axes: Axes, repetitions: Sequence[Run], varying: Sequence[str], i: int) -> None:
+    curves = [_accuracies(run) for run in repetitions]
+    rounds = sorted(set.intersection(*map(set, curves)))
+    if not rounds:
+        return
+    values = [[curve[t] for curve in curves] for t in rounds]
+    mean = [fmean(at_once) for at_once in values]
+    colour = _COLOURS[i % len(_COLOURS)]
+    dash, marker = i // len(_COLOURS), i // len(_COLOURS) // len(_DASHES)
+    axes.plot(
+        rounds,
+        mean,
+        color=colour,
+        linestyle=_DASHES[dash % len(_DASHES)],
+        marker=_MARKERS[marker % len(_MARKERS)],
+        markevery=max(1, len(rounds) // 10),
+        markersize=4,
+        linewidth=1.5,
+        label=_label(repetitions, varying, mean[-1]),
+    )
+    if len(curves) > 1:
+        lowest, highest = ([pick(at_once) for at_once in values] for pick in (min, max))
+        axes.fill_between(rounds, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+
+
+def _label(repetitions: Sequence[Run], varying: Sequence[str], final: float) -> str:
+    config = repetitions[0].config
+    options = (f"{key} = {config.get(key)}" for key in varying)
+    name = ", ".join([str(config.get("rule")), *options])
+    if len(repetitions) > 1:
+        name += f" (mean of {len(repetitions)} seeds, band: min–max)"
+    return textwrap.fill(f"{name}: {final:.1%}", _CHARACTERS)
+
+
+def _decorate(axes: Axes, runs: Sequence[Run]) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: PLC0415
 
     axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
@@ -60,37 +131,26 @@ def _decorate(axes: Axes, runs: Sequence[Run], varying: Sequence[str]) -> None:
     axes.margins(x=0.01)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(_title(runs, varying), fontsize=11, loc="left")
-    if axes.get_lines():
-        # Below the axes the legend never hides a curve.
-        columns = 1 if max(len(str(line.get_label())) for line in axes.get_lines()) > 40 else 3
-        axes.figure.legend(loc="outside lower left", frameon=False, ncols=columns)
+    axes.set_title(_title(runs), fontsize=10, loc="left")
 
 
-def _varying(runs: Sequence[Run]) -> list[str]:
-    """Options in which the runs differ, the rule apart."""
-    keys = runs[0].config if runs else {}
-    return [
-        key
-        for key in keys
-        if key not in ("kind", "run", "rule")
-        and any(run.config.get(key) != runs[0].config[key] for run in runs)
-    ]
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend below the axes, in as many columns as fit, and make room for it."""
+    for columns in (3, 2, 1):
+        legend = figure.legend(loc="outside lower left", frameon=False, ncols=columns, fontsize=8)
+        extent = legend.get_window_extent()
+        if columns == 1 or extent.width <= _WIDTH * figure.dpi:
+            figure.set_figheight(_HEIGHT + extent.height / figure.dpi)
+            return
+        legend.remove()
 
 
-def _label(run: Run, varying: Sequence[str]) -> str:
-    rest = [f"{key} = {run.config.get(key)}" for key in varying]
-    return ", ".join([str(run.config.get("rule")), *rest])
-
-
-def _title(runs: Sequence[Run], varying: Sequence[str]) -> str:
-    if not runs:
-        return ""
-    config = runs[0].config
-    attack = "no attack" if config.get("attack") == "none" else f"attack {config.get('attack')}"
-    threat = f"{config.get('n')} clients, {config.get('f')} of them Byzantine"
-    data = f"{config.get('dataset')}, {config.get('partition')}, model {config.get('model')}"
-    parts = [threat, data]
-    if "attack" not in varying:
-        parts.insert(0, attack)
-    return "\n".join([", ".join(parts[:-1]), parts[-1]])
+def _title(runs: Sequence[Run]) -> str:
+    """Return what all runs have in common."""
+    common = _common(runs)
+    attack = common.pop("attack", None)
+    threat = [] if attack is None else ["no attack" if attack == "none" else f"attack {attack}"]
+    threat += [f"{key} = {common[key]}" for key in ("n", "f") if key in common]
+    task = [str(common[key]) for key in ("dataset", "partition", "model") if key in common]
+    lines = (textwrap.fill(", ".join(part), _CHARACTERS) for part in (threat, task) if part)
+    return "\n".join(lines)

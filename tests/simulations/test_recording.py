@@ -1,13 +1,12 @@
-"""What a run leaves on disk, however it ends; the picture of it."""
+"""What a run leaves on disk, however it ends."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from byzflower.simulations.plots import plot_accuracy
 from byzflower.simulations.recording import record_run
-from byzflower.simulations.results import ResultsFile, Run, read_runs
+from byzflower.simulations.results import ResultsFile, read_runs
 
 
 def test_a_run_leaves_config_rounds_summary_and_model(small, tmp_path):
@@ -73,24 +72,3 @@ def test_a_summary_says_why_the_last_round_was_skipped(small, tmp_path):
     with ResultsFile(tmp_path) as results:
         summary = record_run(small(model="mlp", learning_rate=1e38), results)
     assert "NaN, Inf or numbers too large" in summary["skipped"]
-
-
-def curves():
-    for i, rule in enumerate(["mean", "arc > nnm > trimmed_mean"]):
-        config = {"rule": rule, "attack": "foe(tau=10)", "n": 13, "f": 3, "dataset": "digits"}
-        yield Run(config, [{"round": t, "accuracy": 0.1 + 0.4 * i * t} for t in range(3)])
-
-
-def test_the_picture_is_a_png_of_every_curve(tmp_path):
-    path = tmp_path / "accuracy.png"
-    plot_accuracy(list(curves()), path)
-    assert path.read_bytes().startswith(b"\x89PNG")
-    two = path.stat().st_size
-    plot_accuracy(list(curves())[:1], path)
-    assert path.stat().st_size < two
-
-
-def test_the_picture_of_nothing_is_still_a_picture(tmp_path):
-    plot_accuracy([], tmp_path / "none.png")
-    plot_accuracy([Run({"rule": "mean"})], tmp_path / "started.png")
-    assert (tmp_path / "started.png").read_bytes().startswith(b"\x89PNG")
