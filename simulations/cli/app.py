@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import byzflower
+from byzflower.simulations.errors import ExperimentError
 
 __all__ = ["app"]
 
@@ -17,7 +20,6 @@ MODULES = {"list": "catalogue"}
 
 app = typer.Typer(
     name="byzflower",
-    help="Byzantine-robust federated learning: experiments and checks.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -37,9 +39,29 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", help="module of own rules and attacks; repeat for several"),
+    ] = None,
 ) -> None:
+    """Byzantine-robust federated learning: experiments and checks."""
+    if modules:
+        _import(modules)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+def _import(modules: list[str]) -> None:
+    """Import what registers own steps, from the current folder too, as ``python -m`` does."""
+    sys.path.insert(0, str(Path.cwd()))
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as error:  # whatever the module raises
+            raise ExperimentError(
+                f"`import` needs a module that can be imported; found {name}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 for _name in COMMANDS:

@@ -96,8 +96,9 @@ def _memory(results: ResultsFile) -> None:
 
 def show(rows: list[Row]) -> None:
     """Print one case as a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from byzflower.simulations.cli.terminal import console
 
     table = Table(title=f"{rows[0].suite}: {rows[0].case}", title_justify="left")
     for heading in ("subject", "median", "min", "max", f"× {rows[0].reference}"):
@@ -106,4 +107,4 @@ def show(rows: list[Row]) -> None:
         ratio = "results disagree" if row.ratio is None else f"{row.ratio:.2f}"
         times = (f"{1e3 * t:.2f} ms" for t in (row.seconds, row.fastest, row.slowest))
         table.add_row(row.subject, *times, ratio)
-    Console().print(table)
+    console().print(table)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from typing import Annotated, Any
 
 import typer
 
@@ -18,18 +19,18 @@ def command(
 ) -> None:
     """List the names that options take.
 
-    Rules, pre-aggregators, attacks, clients, data sets, models and partitions, with their source
-    and the (n, f) they need.
+    Rules, pre-aggregators, attacks, clients, data sets, models and partitions, with their
+    parameters (those without a value are required), the (n, f) they need and their source.
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from byzflower.simulations.cli.terminal import console
     from byzflower.simulations.errors import unknown
 
     if kind is not None and kind not in KINDS:
         raise unknown("list", kind, KINDS)
-    console = Console()
+    screen = console()
     for chosen in KINDS if kind is None else (kind,):
         heads, rows = _table(chosen)
         table = Table(title=chosen, title_justify="left", box=None, pad_edge=False)
@@ -37,8 +38,8 @@ def command(
             table.add_column(head, overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))
-        console.print(table)
-        console.print()
+        screen.print(table)
+        screen.print()
 
 
 def _table(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -46,30 +47,57 @@ def _table(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     from byzflower.clients.algorithms import ALGORITHMS
     from byzflower.registry import pools
     from byzflower.simulations.datasets import DATASETS
+    from byzflower.simulations.experiment import CLIENTS, SIGN_VOTES
     from byzflower.simulations.models import MODELS
     from byzflower.simulations.partitions import PARTITIONS
 
-    steps = {
-        "rules": {**bf.rules(), **pools()},
-        "pre-aggregators": bf.preaggregators(),
-        "attacks": bf.attacks(),
-    }
-    if kind in steps:
-        found = sorted(steps[kind].items())
-        if kind == "attacks":
-            return ("name", "source"), [(name, step.source) for name, step in found]
-        heads = ("name", "needs", "source")
+    if kind == "attacks":
+        heads: tuple[str, ...] = ("name", "parameters", "source")
+        return heads, [(n, _parameters(a), _source(a)) for n, a in bf.attacks().items()]
+    if kind in ("rules", "pre-aggregators"):
+        steps = {**bf.rules(), **pools()} if kind == "rules" else bf.preaggregators()
+        heads = ("name", "needs", "parameters", "source")
         # A mixture needs what its members need.
-        return heads, [
-            (name, getattr(step, "needs", "as its pool"), step.source) for name, step in found
+        rows = [
+            (name, getattr(step, "needs", "as its pool"), _parameters(step), _source(step))
+            for name, step in steps.items()
         ]
+        if kind == "rules":
+            rows.append((SIGN_VOTES, "client rsa", "", "RS-Byrd-SAGA"))
+        return heads, sorted(rows)
     if kind == "partitions":
-        heads = ("name", "source", "what")
-        return heads, [(n, p.source, _first_line(p)) for n, p in PARTITIONS.items()]
+        heads = ("name", "parameters", "source", "what")
+        return heads, [
+            (n, _parameters(p), _source(p), _first_line(p)) for n, p in PARTITIONS.items()
+        ]
+    if kind == "clients":
+        heads = ("name", "options", "what")
+        return heads, [
+            (n, ", ".join(used), _first_line(ALGORITHMS[n])) for n, used in CLIENTS.items()
+        ]
     if kind == "datasets":
         return ("name", "what"), list(DATASETS.items())
-    described = ALGORITHMS if kind == "clients" else MODELS
-    return ("name", "what"), [(name, _first_line(item)) for name, item in described.items()]
+    return ("name", "what"), [(name, _first_line(model)) for name, model in MODELS.items()]
+
+
+def _parameters(step: type[Any]) -> str:
+    """Return what a step takes: ``name`` alone if required, ``name=default`` otherwise."""
+    taken = []
+    for name, parameter in inspect.signature(step).parameters.items():
+        value = parameter.default
+        taken.append(name if value is inspect.Parameter.empty else f"{name}={_brief(value)}")
+    return ", ".join(taken)
+
+
+def _brief(value: object) -> str:
+    """Write a default, a long one by its ends."""
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"({value[0]}, {value[1]}, …, {value[-1]})"
+    return str(value)
+
+
+def _source(step: type[Any]) -> str:
+    return getattr(step, "source", "–")  # a user's own step need not have one
 
 
 def _first_line(item: object) -> str:

@@ -154,9 +154,10 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
     if as_json:
         _echo(record)
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from byzflower.simulations.cli.terminal import console
 
     table = Table(
         "", "proved", "found", "in dimension", title=escape(_title(found)), title_justify="left"
@@ -168,9 +169,9 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
         proved = "no theorem in these papers" if bound is None else f"≤ {bound:.4g}"
         dimension = str(witness.rows.shape[1])
         table.add_row(name, proved, _number(value), dimension)
-    console = Console()
-    console.print(table)
-    console.print(_verdict(found, record["counterexample"]), markup=False, highlight=False)
+    screen = console()
+    screen.print(table)
+    screen.print(_verdict(found, record["counterexample"]), markup=False, highlight=False)
 
 
 def _title(found: Certificate) -> str:

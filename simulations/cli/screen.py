@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from byzflower.simulations.cli.terminal import console
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
@@ -42,9 +43,9 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)
-    console = Console()
-    console.print(_title(done), soft_wrap=True, markup=False, highlight=False)
-    console.print(_table(done))
+    table = console()
+    table.print(_title(done), soft_wrap=True, markup=False, highlight=False)
+    table.print(_table(done))
     for run in done:
         if reason := (run.summary or {}).get("skipped"):
             told = f"{run.config['rule']}: the last round left the model unchanged: {reason}"

@@ -279,6 +279,105 @@ def test_list_names_everything_with_its_range(call):
     assert "(nearest: rules)" in err
 
 
+def test_list_tells_what_a_step_takes_in_one_line(call):
+    _, out, _ = call("list")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "foe tau, grid=(0.1, 0.115, …, 100.0), draws=8 Xie et al. 2020; ARC D.3" in lines
+    assert "multi_krum n ≥ 2f+3 m=None Blanchard et al. 2017; AggregaThor §2" in lines
+    assert "sign_votes client rsa RS-Byrd-SAGA" in lines
+    assert any(line.startswith("dirichlet alpha, min_size=1 ") for line in lines)
+    assert any(line.startswith("local_sgd local_steps, local_learning_rate ") for line in lines)
+
+
+def test_a_table_that_nobody_looks_at_is_not_folded(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    rule = "mixtailor(pool=('krum', 'median', 'trimmed_mean', 'geometric_median', 'krum(p=3)'))"
+    _, out, _ = call("run", *QUICK, "--n", "9", "--rule", rule, "--out", "x")
+    assert [line.startswith(rule) for line in out.splitlines()] == [False, False, True]
+
+
+OWN = """
+from dataclasses import dataclass
+import numpy as np
+import byzflower as bf
+
+@bf.register("rule")
+@dataclass(frozen=True)
+class Blend(bf.Rule):
+    share: float = 0.5
+    name = "blend"
+    source = "here"
+
+    def plan(self, geometry, f):
+        weights = np.full(geometry.n, (1 - self.share) / geometry.n)
+        weights[0] += self.share
+        return bf.Weighted(weights)
+
+@bf.register("attack")
+@dataclass(frozen=True)
+class Double(bf.Attack):
+    name = "double"
+    source = "here"
+
+    def forge(self, seen, state):
+        return 2 * seen.mean, None
+"""
+
+
+@pytest.fixture
+def own_steps(monkeypatch, tmp_path):
+    """Leave a module of own steps in the folder, and no trace of it in this process."""
+    from byzflower import registry
+
+    for kind in registry._REGISTRIES:
+        registry._registered(kind)  # so that the copy has everything
+    registries = {kind: dict(found) for kind, found in registry._REGISTRIES.items()}
+    monkeypatch.setattr(registry, "_REGISTRIES", registries)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "my_steps.py").write_text(OWN)
+    yield
+    sys.modules.pop("my_steps", None)
+
+
+@pytest.mark.usefixtures("own_steps")
+def test_own_rules_and_attacks_work_from_the_command_line(call, tmp_path):
+    rules = ("--rule", "blend(share=0.9)", "--rule", "nnm > blend", "--attack", "double")
+    code, out, _ = call("--import", "my_steps", "run", *QUICK, *rules, "--out", "x")
+    assert (code, "nnm > blend" in out) == (0, True)
+    assert [run.config["rule"] for run in read_runs(tmp_path / "x")] == [
+        "blend(share=0.9)",
+        "nnm > blend",
+    ]
+    code, out, _ = call("--import", "my_steps", "list")
+    assert "blend n ≥ 1 share=0.5 here" in [" ".join(line.split()) for line in out.splitlines()]
+    search = ("--n", "5", "--f", "1", "--dimension", "1", "--evaluations", "40")
+    code, out, _ = call("--import", "my_steps", "certify", "blend", *search)
+    assert (code, "does not hold" in out) == (0, True)
+    saved = "blend-n5-f1-counterexample.npz"
+    code, out, _ = call("--import", "my_steps", "certify", "--replay", saved)
+    assert (code, out.startswith("blend: n = 5, f = 1")) == (0, True)
+
+
+@pytest.mark.usefixtures("own_steps")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing", "ModuleNotFoundError: No module named 'missing'"),
+        ("broken", "ZeroDivisionError: division by zero"),
+        ("taken", "ValueError: the name 'krum' names two rules"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(call, tmp_path, name, reason):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    taken = OWN.replace('"blend"', '"krum"')
+    (tmp_path / "taken.py").write_text(taken)
+    code, out, err = call("--import", name, "list")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"byzflower: `import` needs a module that can be imported; found {name}: {reason}\n"
+    )
+
+
 def python(*arguments, folder):
     """Run Python with this checkout on its path, as a user's shell would."""
     import byzflower
