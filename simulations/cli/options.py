@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -15,10 +16,11 @@ from byzflower.simulations.experiment import SIGN_VOTES, Experiment
 __all__ = ["experiment_options", "experiments"]
 
 
-def experiment_options(*, repeated: tuple[str, ...] = ()) -> Callable[..., Any]:
+def experiment_options(repeated: Mapping[str, Sequence[object]]) -> Callable[..., Any]:
     """Decorate a command that ends in ``**options``: typer sees one option a field.
 
-    An option that was not given is absent from ``options``; those in ``repeated`` are lists.
+    An option that was not given is absent from ``options``; those in ``repeated``, which has their
+    defaults, are lists.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,7 +39,7 @@ def experiment_options(*, repeated: tuple[str, ...] = ()) -> Callable[..., Any]:
     return decorate
 
 
-def _parameters(repeated: tuple[str, ...]) -> list[inspect.Parameter]:
+def _parameters(repeated: Mapping[str, Sequence[object]]) -> list[inspect.Parameter]:
     hints = get_type_hints(Experiment)
     parameters = []
     for field in dataclasses.fields(Experiment):
@@ -46,8 +48,9 @@ def _parameters(repeated: tuple[str, ...]) -> list[inspect.Parameter]:
         kind: Any = list[hint] if several else hint
         flag = "--" + field.name.replace("_", "-")
         text = f"{field.metadata['help']}{'; repeat for several' if several else ''}"
-        if field.default not in ("", None, False) and not several:
-            text += f" [default: {field.default}]"
+        default = ", ".join(map(str, repeated[field.name])) if several else field.default
+        if default not in ("", None, False):
+            text += f" [default: {default}]"
         option = typer.Option(flag, help=text, rich_help_panel=field.metadata["panel"])
         parameters.append(
             inspect.Parameter(
@@ -60,12 +63,22 @@ def _parameters(repeated: tuple[str, ...]) -> list[inspect.Parameter]:
     return parameters
 
 
-def experiments(options: Mapping[str, Any], default_rules: list[str]) -> list[Experiment]:
-    """Build one experiment a rule."""
-    merged = dict(options)
-    rules = merged.pop("rule", [SIGN_VOTES] if merged.get("client") == "rsa" else default_rules)
-    rules = rules if isinstance(rules, list) else [rules]
-    if not rules:
-        raise ExperimentError("`rule` needs at least one rule; found none")
-    built = (Experiment.from_options({**merged, "rule": rule}) for rule in rules)
+def experiments(
+    options: Mapping[str, Any], repeated: Mapping[str, Sequence[object]]
+) -> list[Experiment]:
+    """Build one experiment for each choice of the repeated options."""
+    defaults = dict(repeated)
+    if options.get("client") == "rsa":
+        defaults["rule"] = [SIGN_VOTES]
+    choices = {name: _listed(name, options.get(name, defaults[name])) for name in repeated}
+    built = (
+        Experiment.from_options({**options, **dict(zip(choices, choice, strict=True))})
+        for choice in itertools.product(*choices.values())
+    )
     return list(dict.fromkeys(built))
+
+
+def _listed(name: str, value: object) -> list[object]:
+    if not value and isinstance(value, list):
+        raise ExperimentError(f"`{name}` needs at least one value; found none")
+    return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""``byzflower run``: one experiment, for one rule or for several side by side."""
+"""``byzflower run``: one experiment, for several rules side by side and from several seeds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import typer
 
 from byzflower.simulations.cli.options import experiment_options, experiments
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import read_toml
+from byzflower.simulations.experiment import Experiment, read_toml
 
 __all__ = ["command"]
 
-DEFAULT_RULES = ["mean", "trimmed_mean", "arc > nnm > trimmed_mean"]
+REPEATED: dict[str, list[object]] = {
+    "rule": ["mean", "trimmed_mean", "arc > nnm > trimmed_mean"],
+    "seed": [Experiment.seed],
+}
+"""Options of which a run takes several, with their defaults."""
 
 
-@experiment_options(repeated=("rule",))
+@experiment_options(REPEATED)
 def command(
     *,
     config: Annotated[
@@ -30,7 +34,7 @@ def command(
     verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
     **options: Any,
 ) -> None:
-    """Train under attack, for one rule or several.
+    """Train under attack, for one rule or several, from one seed or several.
 
     Without options, three rules under one attack: mean, trimmed_mean and arc > nnm > trimmed_mean.
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
@@ -39,7 +43,7 @@ def command(
     file = read_toml(config) if config else {}
     own_out = _of(file, "out", str, "text")
     own_verbose = _of(file, "verbose", bool, "true or false")
-    chosen = experiments({**file, **options}, DEFAULT_RULES)
+    chosen = experiments({**file, **options}, REPEATED)
 
     from byzflower.simulations.cli.screen import record
 

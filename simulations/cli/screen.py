@@ -68,7 +68,8 @@ class _Bar:
 
     def __init__(self, progress: Progress, experiment: Experiment) -> None:
         self._progress = progress
-        self._task = progress.add_task(experiment.rule, total=experiment.rounds, accuracy="")
+        name = f"{experiment.rule}, seed {experiment.seed}"
+        self._task = progress.add_task(name, total=experiment.rounds, accuracy="")
 
     def advance(self, done: Round) -> None:
         accuracy = f"{done.accuracy:.1%}"
@@ -99,14 +100,16 @@ def _runs_of(chosen: Sequence[Experiment], folder: Path) -> list[Run]:
 
 
 def _table(runs: Sequence[Run]) -> Table:
+    told_apart = ["seed"] if len({run.config["seed"] for run in runs}) > 1 else []
     table = Table("rule", box=None, pad_edge=False)
-    for head in ("rounds", "final accuracy", "max accuracy", "seconds"):
+    for head in (*told_apart, "rounds", "final accuracy", "max accuracy", "seconds"):
         table.add_column(head, justify="right")
     for run in runs:
         summary = run.summary or {}
         accuracies = (summary.get("accuracy"), summary.get("max_accuracy"))
         table.add_row(
             escape(str(run.config["rule"])),
+            *(str(run.config[key]) for key in told_apart),
             str(summary.get("rounds", "–")),
             *("–" if value is None else f"{value:.1%}" for value in accuracies),
             f"{summary.get('seconds', 0.0):.1f}",

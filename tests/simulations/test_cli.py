@@ -132,6 +132,16 @@ def test_the_command_line_overrides_the_file(call, tmp_path):
     ]
 
 
+def test_every_rule_runs_from_every_seed(call, tmp_path):
+    chosen = ("--rule", "mean", "--rule", "median", "--seed", "1", "--seed", "2")
+    code, out, _ = call("run", *QUICK, *chosen, "--out", "x")
+    assert code == 0
+    runs = [(run.config["rule"], run.config["seed"]) for run in read_runs(tmp_path / "x")]
+    assert runs == [("mean", 1), ("mean", 2), ("median", 1), ("median", 2)]
+    rows = [tuple(line.split()[:2]) for line in out.splitlines()]
+    assert {("mean", "2"), ("median", "1")} <= set(rows)
+
+
 def test_rsa_without_a_rule_has_its_own(call, tmp_path):
     assert call("run", *QUICK, "--client", "rsa", "--out", "x")[0] == 0
     (run,) = read_runs(tmp_path / "x")
