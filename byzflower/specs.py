@@ -13,7 +13,7 @@ from byzflower.errors import SpecError
 from byzflower.registry import attacks, pools, preaggregators, rules
 from byzflower.steps import Aggregator, PreAggregator, Rule, compose
 
-__all__ = ["build", "parse", "parse_attack"]
+__all__ = ["build", "expression", "parse", "parse_attack"]
 
 
 def parse(spec: str | Aggregator) -> Aggregator:
@@ -68,11 +68,16 @@ def parse_attack(spec: str | Attack) -> Attack:
     return cast(Attack, build(nodes[0], attacks(), "attack", spec))
 
 
-def _chain(spec: str) -> list[ast.expr]:
+def expression(text: str, needed: str) -> ast.expr:
+    """Parse one expression, or say what is needed instead; nothing is evaluated."""
     try:
-        node = ast.parse(spec.strip(), mode="eval").body
+        return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError):
-        raise SpecError(f'a spec looks like "arc > nnm > krum(p=3)"; found {spec!r}') from None
+        raise SpecError(f"{needed}; found {text!r}") from None
+
+
+def _chain(spec: str) -> list[ast.expr]:
+    node = expression(spec, 'a spec looks like "arc > nnm > krum(p=3)"')
     if isinstance(node, ast.Compare) and all(isinstance(op, ast.Gt) for op in node.ops):
         return [node.left, *node.comparators]
     return [node]

@@ -81,7 +81,9 @@ class Experiment:
         0.5, "Server", "the server's step size γ, and that of rsa's clients; not of local_sgd"
     )
     decay: str = _option(
-        "", "Server", "of gradient, momentum, saga: later step sizes, e.g. 1500:0.00082"
+        "",
+        "Server",
+        "of gradient, momentum, saga: later rates as round:rate, as 1500:0.00082",
     )
     server_momentum: float = _option(
         0.0, "Server", "of gradient, momentum, saga: momentum coefficient of the server's steps"

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import ast
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,9 +18,8 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from byzflower.errors import SpecError
 from byzflower.simulations.errors import ExperimentError
-from byzflower.specs import build
+from byzflower.specs import build, expression
 from byzflower.steps import written
 
 __all__ = [
@@ -200,10 +198,7 @@ def parse_partition(spec: str) -> Partition:
     Traceback (most recent call last):
     byzflower.errors.SpecError: `dirichlet` needs alpha > 0; found -1
     """
-    try:
-        node = ast.parse(spec.strip(), mode="eval").body
-    except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError):
-        raise SpecError(f"`partition` needs name(parameter=value); found {spec!r}") from None
+    node = expression(spec, "`partition` needs name(parameter=value)")
     return cast(Partition, build(node, PARTITIONS, "partition", spec))
 
 
