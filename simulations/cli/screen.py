@@ -32,7 +32,8 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
     for experiment in chosen:
         prepare(experiment)
     with ResultsFile(folder) as results, _progress(screen) as progress:
-        bars = {_Bar(progress, experiment): experiment for experiment in chosen}
+        several = len({experiment.seed for experiment in chosen}) > 1
+        bars = {_Bar(progress, experiment, several): experiment for experiment in chosen}
         finished = {run.config["run"]: run for run in read_runs(folder) if _still_holds(run)}
         try:
             for bar, experiment in bars.items():
@@ -66,9 +67,9 @@ def _still_holds(run: Run) -> bool:
 class _Bar:
     """One experiment's line of the progress display."""
 
-    def __init__(self, progress: Progress, experiment: Experiment) -> None:
+    def __init__(self, progress: Progress, experiment: Experiment, several_seeds: bool) -> None:
         self._progress = progress
-        name = f"{experiment.rule}, seed {experiment.seed}"
+        name = experiment.rule + (f", seed {experiment.seed}" if several_seeds else "")
         self._task = progress.add_task(name, total=experiment.rounds, accuracy="")
 
     def advance(self, done: Round) -> None:

@@ -69,7 +69,7 @@ class InProcessGrid(Grid):
         run_config: Mapping[str, Any] | None = None,
     ) -> None:
         if num_nodes < 1:
-            raise ValueError(f"`num_nodes` must be ≥ 1; found {num_nodes}")
+            raise ValueError(f"`num_nodes` needs a value ≥ 1; found {num_nodes}")
         # Clients tell runs apart by it, and forget what they kept of another.
         self.run_id = secrets.randbits(62)
         assume_identity(self.run_id)

@@ -196,11 +196,11 @@ def _simulate(
 
 def _check(num_nodes: int, num_cpus: float, num_gpus: float) -> None:
     if num_nodes < 1:
-        raise ValueError(f"`num_nodes` must be ≥ 1; found {num_nodes}")
+        raise ValueError(f"`num_nodes` needs a value ≥ 1; found {num_nodes}")
     if not num_cpus > 0:
-        raise ValueError(f"`num_cpus` must be > 0; found {num_cpus}")
+        raise ValueError(f"`num_cpus` needs a value > 0; found {num_cpus}")
     if not num_gpus >= 0:
-        raise ValueError(f"`num_gpus` must be ≥ 0; found {num_gpus}")
+        raise ValueError(f"`num_gpus` needs a value ≥ 0; found {num_gpus}")
     if find_spec("ray") is None:
         raise ImportError('the `ray` engine needs Ray: pip install "byzflower[simulation]"')
 

@@ -311,7 +311,7 @@ def test_errors_and_ctrl_c_come_through(adder):
 
 
 def test_no_nodes():
-    with pytest.raises(ValueError, match="`num_nodes` must be ≥ 1; found 0"):
+    with pytest.raises(ValueError, match="`num_nodes` needs a value ≥ 1; found 0"):
         InProcessGrid(ClientApp(), 0)
 
 

@@ -194,7 +194,8 @@ def test_the_machinery_is_silent(on_ray):
 
 
 INTERRUPTED = """
-import sys, threading
+import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
 from flwr.app import Message, RecordDict
 from byzflower.simulations.engines import run_on_ray
 
@@ -224,9 +225,12 @@ def test_ctrl_c_ends_a_run_whose_clients_are_computing(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        computing, _, _ = select.select([reader], [], [], 120)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        try:
+            computing, _, _ = select.select([reader], [], [], 120)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     os.close(reader)
     assert computing
     assert process.returncode == -signal.SIGINT
@@ -236,9 +240,9 @@ def test_ctrl_c_ends_a_run_whose_clients_are_computing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"num_nodes": 0}, "`num_nodes` must be ≥ 1; found 0"),
-        ({"num_nodes": 2, "num_cpus": 0}, "`num_cpus` must be > 0; found 0"),
-        ({"num_nodes": 2, "num_gpus": -1}, "`num_gpus` must be ≥ 0; found -1"),
+        ({"num_nodes": 0}, "`num_nodes` needs a value ≥ 1; found 0"),
+        ({"num_nodes": 2, "num_cpus": 0}, "`num_cpus` needs a value > 0; found 0"),
+        ({"num_nodes": 2, "num_gpus": -1}, "`num_gpus` needs a value ≥ 0; found -1"),
     ],
 )
 def test_bad_options(options, error):
