@@ -44,7 +44,8 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
     chosen = _greedy(gram, size)
     best = float(_top(gram, chosen[None])[0])
     bound = best * (1 + _TIE)
-    rows = _possible(gram, size, bound)
+    # Rounding may rule out rows of the greedy subset where the rows nearly coincide.
+    rows = np.union1d(_possible(gram, size, bound), chosen)
     drop = len(rows) - size
     count = comb(len(rows), drop)
     if count > _SUBSETS:

@@ -35,7 +35,8 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
 
     At z the gradient's norm times a bound on the distance from z to the median bounds how far
     F(z) is from its minimum. Half of the points, the nearest, give both that bound and the scale
-    it is compared with, so a row at 1e30 does not pass for convergence.
+    it is compared with, so a row at 1e30 does not pass for convergence. It is the gap of the exact
+    weights: rounded ones place the point to 1e-16 of its distance from the rows that carry weight.
 
     Parameters
     ----------
