@@ -149,10 +149,27 @@ class Geometry:
         Distances between affine combinations of the rows (weights that add up to one) may be
         computed from it as from any Gram matrix; the common point keeps cancellation away.
         """
-        c = self.coefficients.copy()
-        c[:, 0] -= np.median(c[:, 0])
+        c = self._centred
         gram: Array = c @ self.gamma @ c.T
         return (gram + gram.T) / 2
+
+    @cached_property
+    def _centred(self) -> Array:
+        c = self.coefficients.copy()
+        c[:, 0] -= np.median(c[:, 0])
+        return c
+
+    @property
+    def noise(self) -> Array:
+        """Squared lengths in `centred_gram` that rounding may have made up, shape (n,).
+
+        An inner product of generators is wrong by up to some rounding errors of the product of
+        their lengths; a row adds up those of all that it is made of.
+        """
+        exact = self._updates.dtype == torch.float64
+        sizes = np.abs(self._centred) @ np.sqrt(np.diag(self.gamma))
+        noise: Array = sizes**2 * (self.n * 2.0**-52 if exact else 2.0**-21)
+        return noise
 
     def squared_distances(self) -> Array:
         """‖x_i − x_j‖² for all pairs of current rows, shape (n, n), clamped at 0."""

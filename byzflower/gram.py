@@ -194,4 +194,6 @@ def _unit(updates: Updates) -> float:
     for _, chunk in updates.chunks():
         largest = torch.maximum(largest, chunk.abs().amax(dim=1).nan_to_num(nan=0.0, posinf=0.0))
     middle = float(largest.median())
-    return 1.0 if middle == 0 or 1e-60 < middle < 1e60 else 2.0 ** math.floor(math.log2(middle))
+    if middle == 0 or 1e-60 < middle < 1e60:
+        return 1.0
+    return math.ldexp(0.5, math.frexp(middle)[1])

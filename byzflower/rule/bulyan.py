@@ -83,8 +83,10 @@ class Bulyan(Rule):
         weights = np.full(len(rows), 1 / len(rows))
         if self.inner == "geometric_median":
             left = geometry.mixed(unit)
-            gram = left.centred_gram
-            weights = weiszfeld(gram)[0] if self.p == 2 else reweighted(left, self.p)[0]
+            if self.p == 2:
+                weights = weiszfeld(left.centred_gram, left.noise)[0]
+            else:
+                weights = reweighted(left, self.p)[0]
         if self.p == 2:
             return geometry.distances_to(weights @ unit)[rows]
         return geometry.norms(unit - weights @ unit, self.p)

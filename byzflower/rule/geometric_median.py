@@ -62,7 +62,10 @@ class GeometricMedian(Rule):
         """Solve for all weights at once."""
         if self.p != 2:
             return super().plans(geometries, faults)
-        solved = weiszfeld_each(np.stack([geometry.centred_gram for geometry in geometries]))
+        solved = weiszfeld_each(
+            np.stack([geometry.centred_gram for geometry in geometries]),
+            np.stack([geometry.noise for geometry in geometries]),
+        )
         return [
             Weighted(weights, note={"gap": float(gap), "iterations": int(iterations)})
             for weights, gap, iterations in zip(*solved, strict=True)
@@ -76,17 +79,19 @@ def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
     -------
     weights, last movement of z relative to the distance that holds half of the rows, passes
     """
-    weights, movement = weiszfeld(geometry.centred_gram)[0], np.inf
+    weights, movement = weiszfeld(geometry.centred_gram, geometry.noise)[0], np.inf
     for iteration in range(1, _PASSES + 1):
         distances = geometry.norms(weights - np.eye(geometry.n), p)
         middle = np.partition(distances, geometry.n // 2)[geometry.n // 2]
         scale = np.partition(geometry.distances_to(weights), geometry.n // 2)[geometry.n // 2]
         if middle == 0.0 or scale == 0.0:  # a majority coincides
             return weights, 0.0, iteration
-        inverse = 1 / np.maximum(distances, _FLOOR * middle)
+        # A row is a fixed point even where it repels: the first step leads off it.
+        floor = _FLOOR if iteration > 1 else 0.1
+        inverse = 1 / np.maximum(distances, floor * middle)
         step = inverse / inverse.sum() - weights
         weights, gram = weights + step, geometry.centred_gram
         movement = float(np.sqrt(max(step @ gram @ step, 0.0)) / scale)
-        if movement <= _MOVEMENT:
+        if movement <= _MOVEMENT and iteration > 1:
             return weights, movement, iteration
     return weights, movement, _PASSES

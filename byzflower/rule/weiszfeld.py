@@ -17,13 +17,15 @@ _STEPS = 200
 _DAMPING = np.array([1.0, 0.5, 0.25, 0.125, 0.0625])
 _COINCIDE = 1e-13  # of the distance to the median row: closer is the same point
 _ELEMENTS = 1 << 20  # of differences between points that exist at a time
-_EPS = np.finfo(np.float64).eps
+_EPS, _TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 
 Flags = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
 
 
-def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
+def weiszfeld(
+    gram: Array, noise: Array | None = None, gap: float = _GAP
+) -> tuple[Array, float, int]:
     """Weights of the geometric median of n points given by their Gram matrix.
 
     The points get coordinates in at most n dimensions. Rows that are optimal themselves are found
@@ -42,6 +44,9 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
     ----------
     gram
         Inner products of the points about any origin near most of them, shape (n, n).
+    noise
+        Squared lengths (n,) that rounding may have made up, row by row; by default those of float64
+        products.
     gap
         Certified relative optimality gap at which to stop.
 
@@ -54,11 +59,14 @@ def weiszfeld(gram: Array, gap: float = _GAP) -> tuple[Array, float, int]:
     >>> weights @ points, gap <= 1e-9
     (array([1.]), True)
     """
-    weights, gaps, iterations = weiszfeld_each(gram[None], gap)
+    noises = None if noise is None else noise[None]
+    weights, gaps, iterations = weiszfeld_each(gram[None], noises, gap)
     return weights[0], float(gaps[0]), int(iterations[0])
 
 
-def weiszfeld_each(grams: Array, gap: float = _GAP) -> tuple[Array, Array, Index]:
+def weiszfeld_each(
+    grams: Array, noises: Array | None = None, gap: float = _GAP
+) -> tuple[Array, Array, Index]:
     """Do what :func:`weiszfeld` does for T Gram matrices at once, (T, n, n).
 
     On few points nearly all of a solution's time is what an array operation costs however short
@@ -68,14 +76,20 @@ def weiszfeld_each(grams: Array, gap: float = _GAP) -> tuple[Array, Array, Index
     -------
     weights (T, n), certified gaps (T,), iterations (T,)
     """
-    size = max(1, _ELEMENTS // grams.shape[1] ** 3)
-    parts = [_solved(grams[low : low + size], gap) for low in range(0, len(grams), size)]
+    n = grams.shape[1]
+    if noises is None:
+        noises = n * _EPS * np.maximum(np.einsum("tii->ti", grams), 0.0)
+    size = max(1, _ELEMENTS // n**3)
+    parts = [
+        _solved(grams[low : low + size], noises[low : low + size], gap)
+        for low in range(0, len(grams), size)
+    ]
     weights, gaps, iterations = (np.concatenate(part) for part in zip(*parts, strict=True))
     return weights, gaps, iterations
 
 
-def _solved(grams: Array, gap: float) -> tuple[Array, Array, Index]:
-    points = coordinates(grams)
+def _solved(grams: Array, noises: Array, gap: float) -> tuple[Array, Array, Index]:
+    points = coordinates(grams, noises)
     distances = _lengths(points[:, :, None] - points[:, None])
     weights, gaps = _optimal_rows(points, distances, gap)
     iterations = np.zeros(len(grams), dtype=np.intp)
@@ -100,29 +114,32 @@ def _lengths(vectors: Array) -> Array:
     return lengths
 
 
-def coordinates(grams: Array) -> Array:
+def coordinates(grams: Array, noises: Array) -> Array:
     """Points (T, n, r) with these inner products (T, n, n), by Cholesky's method with pivots.
 
-    Its errors are relative to each pair's own lengths, so a point at 1e30 costs the others
-    nothing, and what rounding made indefinite comes out as a Gram matrix again.
+    The next pivot is the row with the most left above its noise (T, n), so errors are relative to
+    each pair's own lengths and a point at 1e30 costs the others nothing. What is left below the
+    noise is dropped, and no coordinate is longer than what is left of its row: what rounding made
+    indefinite comes out as a Gram matrix again.
 
-    >>> coordinates(np.array([[[4.0, 2.0], [2.0, 1.0]]]))
+    >>> coordinates(np.array([[[4.0, 2.0], [2.0, 1.0]]]), np.full((1, 2), 1e-15))
     array([[[2.],
             [1.]]])
     """
     rest = np.array(grams, order="C")
     each, n = np.arange(len(grams)), grams.shape[1]
     diagonals = rest.reshape(len(grams), -1)[:, :: n + 1]  # a view
-    noise = n * _EPS * np.maximum(diagonals, 0.0)
+    scale = 1 / np.where(noises > 0, noises, _TINY)
     columns = []
     for _ in range(n):
-        significant = diagonals * (diagonals > noise)
+        significant = diagonals * scale
         pivots = significant.argmax(axis=1)
-        squares = significant[each, pivots]
-        if not squares.any():
+        squares = np.where(significant[each, pivots] > 1, diagonals[each, pivots], np.inf)
+        if np.isinf(squares).all():
             break
-        squares[squares == 0] = np.inf  # that problem is finished
         column = rest[each, :, pivots] / np.sqrt(squares)[:, None]
+        longest = np.sqrt(np.maximum(diagonals, 0.0))
+        column = np.clip(column, -longest, longest)
         rest -= column[:, :, None] * column[:, None]
         rest[each, pivots] = 0.0
         columns.append(column)
@@ -265,8 +282,9 @@ class _Points:
 
     @property
     def weights(self) -> Array:
-        """Weights of the point that one step of Weiszfeld's from z leads to, shape (T, n)."""
-        weights: Array = self.inverse / self.inverse.sum(axis=1)[:, None]
+        """Weights of z where it coincides with rows, else of one step of Weiszfeld's further."""
+        shares = np.where(self.near.any(axis=1)[:, None], self.near, self.inverse)
+        weights: Array = shares / shares.sum(axis=1)[:, None]
         return weights
 
     def next(self) -> _Points:

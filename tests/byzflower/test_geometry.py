@@ -238,3 +238,8 @@ def test_updates_without_coordinates_have_an_aggregate_without(spec: str) -> Non
 def test_float64_rows_near_the_largest_number() -> None:
     x = torch.full((5, 2), 1.5e308, dtype=torch.float64)
     assert torch.equal(bf.Krum()(x, f=1), x[0])
+
+
+def test_rows_of_the_largest_numbers_are_measured() -> None:
+    x = torch.full((3, 2), torch.finfo(torch.float64).max, dtype=torch.float64)
+    assert torch.equal(bf.Krum()(x, 0), x[0])

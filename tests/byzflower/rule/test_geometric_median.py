@@ -101,6 +101,47 @@ def test_a_hundred_random_rounds_take_few_iterations() -> None:
         solved(x)
 
 
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "case",
+    [(9, 2, 5, 1e4, 10.0), (12, 5, 9, 1e3, 1.0), (7, 2, 3, 1e4, 3.0), (22, 10, 100, 1e5, 100.0)],
+)
+def test_distant_rows_nearly_equal_spoil_nobody_s_place(
+    case: tuple[int, int, int, float, float], seed: int
+) -> None:
+    """In float32 the distances between such rows are mostly rounding."""
+    n, f, d, far, spread = case
+    x = noise(n, d, seed=seed)
+    x[:f] = far * noise(d, seed=seed + 1000) + spread * x[:f]
+    rows = torch.from_numpy(x).float()
+    found = bf.GeometricMedian()(rows, f).double().numpy()
+    exact = bf.GeometricMedian()(rows.double(), f).numpy()
+    scale = np.sort(np.linalg.norm(rows.double().numpy() - exact, axis=1))[: n // 2 + 1].mean()
+    assert np.linalg.norm(found - exact) <= 1e-3 * scale
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_clipped_rows_on_a_line_have_their_median(dtype: torch.dtype) -> None:
+    for seed in range(0, 120, 2):
+        rng = np.random.default_rng(seed)
+        x = torch.from_numpy(rng.normal(size=(int(rng.integers(3, 12)) * 2 + 1, 1))).to(dtype)
+        found = bf.parse("arc > geometric_median")(x, 3)
+        median = bf.parse("arc > median")(x, 3)
+        torch.testing.assert_close(
+            found, median, rtol=1e-2 if dtype is torch.bfloat16 else 1e-6, atol=1e-6
+        )
+
+
+def test_the_weights_stay_with_rows_that_coincide_around_the_optimum() -> None:
+    x = torch.tensor([[0, 0], [0, 0], [0.8, 0.6], [3, -4]], dtype=torch.float64)
+    pull = x[2] / x[2].norm() + x[3] / x[3].norm()
+    x[1] = torch.stack([-pull[1], pull[0]]) / pull.norm() * 1.2e-13
+    found = bf.GeometricMedian().explain(x, f=1)
+    assert found.value.norm() <= 1e-12
+    assert found.weights is not None
+    assert found.weights[2:].sum() <= 1e-9
+
+
 @pytest.mark.parametrize("n", [5, 16, 70])
 def test_problems_solved_together_do_not_mind_each_other(n: int) -> None:
     line = np.outer(np.sort(noise(n, seed=1)), np.ones(8))
@@ -139,6 +180,23 @@ def test_other_norms_reach_a_fixed_point(p: float) -> None:
     inverse = 1 / np.linalg.norm(x - found.value.numpy(), ord=p, axis=1)
     np.testing.assert_allclose(found.weights.numpy(), inverse / inverse.sum(), rtol=1e-4)
     assert float(str(found.steps[0].note["movement"])) <= 1e-6
+
+
+def test_other_norms_leave_a_row_that_repels() -> None:
+    # The seventh row is the geometric median in l2, but no fixed point in l13 holds on to.
+    first = [1.84, -1.12, 0.773, -0.324, 0.249, -0.014, 0.385, 0.762, -1.23]
+    first += [0.402, 0.43, 0.754, 1.16, 0.715, -6.9e5, -1.29, 0.559, -0.103]
+    second = [-1.27, -0.602, -0.527, -0.512, -0.406, 0.906, -0.0981, 0.0311, 0.0516]
+    second += [-0.246, 0.032, -0.387, 0.914, -0.354, -1.06e4, -0.174, -0.0262, 1.48]
+    x = torch.tensor([first, second], dtype=torch.float64).T
+    assert torch.equal(bf.GeometricMedian()(x, f=4), x[6])
+    found = bf.GeometricMedian(p=13)(x, f=4)
+    z = x[6] + 1e-3
+    for _ in range(3000):
+        weights = 1 / (x - z).abs().pow(13).sum(dim=1).pow(1 / 13)
+        z = (weights @ x) / weights.sum()
+    assert (z - x[6]).norm() > 0.01
+    torch.testing.assert_close(found, z, atol=1e-4, rtol=0)
 
 
 def test_other_norms_stay_at_a_row_that_a_majority_shares() -> None:
