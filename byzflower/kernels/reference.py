@@ -17,7 +17,10 @@ def _mean(x: Tensor) -> Tensor:
     """Return the mean over rows, summed in float64; finite when the rows are."""
     mean = x.mean(0, dtype=torch.float64)
     # Only float64 sums can overflow; scaling first costs digits of tiny values, so comes second.
-    return torch.where(mean.isfinite(), mean, (x / len(x)).sum(0, dtype=torch.float64))
+    # Thirds of the largest number, rounded up, add up to more than it.
+    largest = torch.finfo(torch.float64).max
+    scaled = (x / len(x)).sum(0, dtype=torch.float64).clamp(-largest, largest)
+    return torch.where(mean.isfinite(), mean, scaled)
 
 
 def trimmed_mean(x: Tensor, trim: int) -> Tensor:

@@ -283,7 +283,8 @@ class _Points:
     @property
     def weights(self) -> Array:
         """Weights of z where it coincides with rows, else of one step of Weiszfeld's further."""
-        shares = np.where(self.near.any(axis=1)[:, None], self.near, self.inverse)
+        coincides = self.near.sum(axis=1)[:, None] > 0
+        shares = np.where(coincides, self.near, self.inverse)
         weights: Array = shares / shares.sum(axis=1)[:, None]
         return weights
 

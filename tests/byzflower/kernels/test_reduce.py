@@ -106,6 +106,14 @@ def test_many_rows(m: int, reduction: Reduction, backend, oracle, draw) -> None:
     assert_close(out, *oracle(x.numpy(), reduction))
 
 
+@pytest.mark.parametrize("keep", range(1, 12))
+def test_the_mean_of_the_largest_numbers_is_finite(keep: int, backend) -> None:
+    x = torch.full((12, 64), torch.finfo(torch.float64).max, dtype=torch.float64)
+    out = torch.empty(64, dtype=torch.float64)
+    backend(Source.of([-x]), Reduction("around_median", keep), out)
+    torch.testing.assert_close(out, -x[0])
+
+
 @pytest.mark.parametrize("segment", [1, 7, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_code_may_be_cut_anywhere(
