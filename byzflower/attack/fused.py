@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-from torch import Tensor
 
 from byzflower.kernels import Reduction
 from byzflower.kernels.cpu.addresses import of_vectors
 from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
 from byzflower.kernels.cpu.element import name_of
 from byzflower.kernels.network import comparators
-from byzflower.threads import on_threads
 
 __all__ = ["WIDTH", "Fused", "fused"]
 
@@ -64,16 +62,19 @@ class Fused:
             a, b, lift and shift of each candidate, contiguous (T, 4), in the rows' dtype.
         """
         addresses = of_vectors((mean, direction, row, *rows))
-        count, width = len(scalars), mean.numel()
-
-        def run(start: int) -> Tensor:
-            sums, stop = mean.new_zeros((count, 2, WIDTH)), min(start + _PART, width)
+        starts = range(0, mean.numel(), _PART)
+        sums = mean.new_zeros((len(starts), len(scalars), 2, WIDTH))
+        for start, part in zip(starts, sums, strict=True):
+            stop = min(start + _PART, mean.numel())
             self._run(
-                addresses.ctypes.data, scalars.data_ptr(), count, start, stop, sums.data_ptr()
+                addresses.ctypes.data,
+                scalars.data_ptr(),
+                len(scalars),
+                start,
+                stop,
+                part.data_ptr(),
             )
-            return sums
-
-        return torch.stack(on_threads(run, range(0, width, _PART))).double().sum(dim=(0, 3))
+        return sums.double().sum(dim=(0, 3))
 
 
 class _Code:

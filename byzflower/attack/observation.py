@@ -14,7 +14,7 @@ from byzflower.threads import on_threads
 
 __all__ = ["Observation", "bounded", "has_squares", "moments"]
 
-_COLUMNS = {"cpu": 1 << 14, "cuda": 1 << 20}
+_COLUMNS = {"cpu": 1 << 16, "cuda": 1 << 20}
 _SAFE = (1e-15, 1e15)  # entries whose squares float32 holds
 
 
@@ -101,7 +101,7 @@ def moments(rows: torch.Tensor, *, deviation: bool = True) -> tuple[torch.Tensor
     work, d = _work(rows), rows.shape[1]
     mean = torch.empty(d, dtype=work, device=rows.device)
     spread = mean.new_empty(d if deviation else 0)
-    columns = _COLUMNS.get(rows.device.type, 1 << 14)
+    columns = _COLUMNS.get(rows.device.type, 1 << 16)
 
     def measure(start: int) -> None:
         part = slice(start, start + columns)
