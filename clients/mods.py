@@ -135,7 +135,7 @@ def gaussian_mod(
 def nan_mod() -> Mod:
     """Send NaN for every parameter: a server that averages it loses its model for good.
 
-    Source: baseline. No parameter, so no error here; see the module for those of the app.
+    Source: baseline. For what the app raises, see the module.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def nan_mod() -> Mod:
 def inf_mod() -> Mod:
     """Send +∞ for every parameter.
 
-    Source: baseline. No parameter, so no error here; see the module for those of the app.
+    Source: baseline. For what the app raises, see the module.
 
     Examples
     --------

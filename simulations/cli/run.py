@@ -38,7 +38,7 @@ def command(
 
     Without options, three rules under one attack: mean, trimmed_mean and arc > nnm > trimmed_mean.
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
-    what is done; in the same folder the same command goes on with the rules not finished.
+    what is done; the same command with --out at that folder goes on with the rest.
     """
     file = read_toml(config) if config else {}
     own_out = _of(file, "out", str, "text")

@@ -55,8 +55,9 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
         plot_accuracy(done, folder / "accuracy.png")
     except OSError as error:
         raise ExperimentError(f"`out` needs a writable folder; found {error}") from error
-    what = "results" if complete else "interrupted; the same command goes on with what is done"
-    screen.print(f"{what} in {folder}", soft_wrap=True, markup=False, highlight=False)
+    # Without --out the same command would start in a folder of its own.
+    told = f"results in {folder}" if complete else f"interrupted; --out {folder} goes on with it"
+    screen.print(told, soft_wrap=True, markup=False, highlight=False)
     return complete
 
 
