@@ -167,7 +167,7 @@ class Geometry:
         their lengths; a row adds up those of all that it is made of.
         """
         exact = self._updates.dtype == torch.float64
-        sizes = np.abs(self._centred) @ np.sqrt(np.diag(self.gamma))
+        sizes = np.abs(self._centred) @ np.sqrt(np.maximum(np.diag(self.gamma), 0.0))
         noise: Array = sizes**2 * (self.n * 2.0**-52 if exact else 2.0**-21)
         return noise
 

@@ -243,3 +243,11 @@ def test_float64_rows_near_the_largest_number() -> None:
 def test_rows_of_the_largest_numbers_are_measured() -> None:
     x = torch.full((3, 2), torch.finfo(torch.float64).max, dtype=torch.float64)
     assert torch.equal(bf.Krum()(x, 0), x[0])
+
+
+def test_noise_is_a_number_where_rounding_made_a_square_negative() -> None:
+    updates = Updates.of(torch.eye(3))
+    gamma = np.diag([1.0, -1e-20, 2.0, 2.0])
+    noise = Geometry(updates, np.arange(3), gamma).noise
+    assert noise[0] == 0
+    assert (noise[1:] > 0).all()
