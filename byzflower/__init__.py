@@ -1,8 +1,12 @@
 """Byzantine-robust federated learning for Flower.
 
-``byzflower`` itself holds the mathematics (rules, pre-aggregators, attacks, theory) and never
-imports Flower; ``byzflower.strategies``, ``byzflower.clients`` and ``byzflower.simulations``
-build on it. Attributes load on first use, so ``import byzflower`` costs nothing.
+``byzflower`` itself holds the mathematics and never imports Flower: ``rule``, ``preaggregator``
+and ``attack`` (one a module), ``theory`` (what is proved) and ``certify`` (what a search finds),
+``functional`` (the rules as functions) and ``testing`` (the contracts, for rules, attacks, clients
+and strategies of one's own). ``strategies``, ``clients`` and ``simulations`` build on it.
+
+Attributes load on first use, so ``import byzflower`` costs nothing; `byzflower._exports` lists
+them.
 
 >>> import torch
 >>> import byzflower as bf
@@ -17,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # In a source checkout the sub-packages are the repository's top-level folders; in a wheel they
 # lie beside this file. One appended path entry serves editable installs, pytest and Ray workers.
@@ -26,146 +30,35 @@ if not (_HERE / "strategies").is_dir():
     __path__.append(str(_HERE.parent))
 
 if TYPE_CHECKING:
-    from byzflower.attack import Attack
-    from byzflower.errors import BudgetError, InfeasibleError, SpecError
-    from byzflower.geometry import Geometry
-    from byzflower.kernels import Reduction
-    from byzflower.mixtailor import MixTailor
-    from byzflower.plans import Mixing, Reduced, Weighted, average_of
-    from byzflower.preaggregator import ARC, NNM, Bucketing, Clip, Resampling
-    from byzflower.registry import attacks, preaggregators, register, rules
-    from byzflower.rule import (
-        CAF,
-        CGE,
-        MDA,
-        SMEA,
-        Bulyan,
-        CenteredClipping,
-        GeometricMedian,
-        Krum,
-        KrumStar,
-        MeaMed,
-        Mean,
-        Median,
-        MoNNA,
-        MultiKrum,
-        MultiKrumStar,
-        TrimmedMean,
-    )
-    from byzflower.specs import parse, parse_attack
-    from byzflower.steps import (
-        Aggregator,
-        Explanation,
-        Pipeline,
-        PreAggregator,
-        Rule,
-        StepReport,
-        compose,
-    )
-    from byzflower.updates import Updates
+    from byzflower._exports import *  # noqa: F403
 
-_EXPORTS = {
-    "byzflower.attack": ("Attack",),
-    "byzflower.errors": ("BudgetError", "InfeasibleError", "SpecError"),
-    "byzflower.mixtailor": ("MixTailor",),
-    "byzflower.preaggregator": ("ARC", "NNM", "Bucketing", "Clip", "Resampling"),
-    "byzflower.geometry": ("Geometry",),
-    "byzflower.kernels": ("Reduction",),
-    "byzflower.plans": ("Mixing", "Reduced", "Weighted", "average_of"),
-    "byzflower.registry": ("attacks", "preaggregators", "register", "rules"),
-    "byzflower.rule": (
-        "CAF",
-        "CGE",
-        "MDA",
-        "SMEA",
-        "Bulyan",
-        "CenteredClipping",
-        "GeometricMedian",
-        "Krum",
-        "KrumStar",
-        "MeaMed",
-        "Mean",
-        "Median",
-        "MoNNA",
-        "MultiKrum",
-        "MultiKrumStar",
-        "TrimmedMean",
-    ),
-    "byzflower.specs": ("parse", "parse_attack"),
-    "byzflower.steps": (
-        "Aggregator",
-        "Explanation",
-        "Pipeline",
-        "PreAggregator",
-        "Rule",
-        "StepReport",
-        "compose",
-    ),
-    "byzflower.updates": ("Updates",),
-}
-_SUBPACKAGES = ("certify", "clients", "simulations", "strategies", "theory")
-_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
-
-__all__ = [
-    "ARC",
-    "CAF",
-    "CGE",
-    "MDA",
-    "NNM",
-    "SMEA",
-    "Aggregator",
-    "Attack",
-    "Bucketing",
-    "BudgetError",
-    "Bulyan",
-    "CenteredClipping",
-    "Clip",
-    "Explanation",
-    "GeometricMedian",
-    "Geometry",
-    "InfeasibleError",
-    "Krum",
-    "KrumStar",
-    "MeaMed",
-    "Mean",
-    "Median",
-    "MixTailor",
-    "Mixing",
-    "MoNNA",
-    "MultiKrum",
-    "MultiKrumStar",
-    "Pipeline",
-    "PreAggregator",
-    "Reduced",
-    "Reduction",
-    "Resampling",
-    "Rule",
-    "SpecError",
-    "StepReport",
-    "TrimmedMean",
-    "Updates",
-    "Weighted",
-    "__version__",
-    "attacks",
-    "average_of",
-    "compose",
-    "parse",
-    "parse_attack",
-    "preaggregators",
-    "register",
-    "rules",
-]
+_SUBPACKAGES = (
+    "certify",
+    "clients",
+    "functional",
+    "simulations",
+    "strategies",
+    "testing",
+    "theory",
+)
 
 
 def __getattr__(name: str) -> object:
     if name in _SUBPACKAGES:
         return import_module(f"byzflower.{name}")
-    if name not in _MODULES:
+    if name == "__all__":
+        return [*_exported(), "__version__"]
+    if name.startswith("_") or name not in _exported():  # Python asks for many a private name
         raise AttributeError(f"module 'byzflower' has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+    globals().update(_exported())
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_SUBPACKAGES])
+    return sorted([*_exported(), *_SUBPACKAGES, "__version__"])
+
+
+def _exported() -> dict[str, object]:
+    """Return every public name; importing them imports torch."""
+    names = vars(import_module("byzflower._exports"))
+    return {name: value for name, value in names.items() if not name.startswith("_")}
