@@ -21,13 +21,14 @@ from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
 from byzflower.strategies.buffers import Buffers
 from byzflower.validation import non_negative_int
+from byzflower.wire.grid import ForwardingGrid
 
 __all__ = ["Adversary"]
 
 _LOG = getLogger("flwr")
 
 
-class Adversary(Grid):
+class Adversary(ForwardingGrid):
     """Answer for the colluders of a round, knowing what its honest nodes have sent.
 
     Train messages to colluders are withheld: they never train. When the honest replies are in,
@@ -96,7 +97,7 @@ class Adversary(Grid):
     ) -> None:
         if payload is not None:
             check_payload(payload)
-        self.inner = grid
+        super().__init__(grid)
         self.attack = parse_attack(attack) if isinstance(attack, str) else attack
         self.rule = parse(rule) if isinstance(rule, str) else rule
         if self.attack.needs_rule and self.rule is None:
@@ -191,43 +192,6 @@ class Adversary(Grid):
                 self.attack.spec,
                 error,
             )
-
-    def set_run(self, run: Any) -> None:
-        """Set the inner grid's run."""
-        self.inner.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The inner grid's run."""
-        return self.inner.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Return a message made by the inner grid."""
-        return self.inner.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Return the inner grid's nodes, colluders included."""
-        return self.inner.get_node_ids()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Push to the inner grid: only `send_and_receive` sees a round as a whole and attacks."""
-        return self.inner.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pull from the inner grid."""
-        return self.inner.pull_messages(message_ids)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # not set yet, as while unpickling
-            raise AttributeError(name)
-        return getattr(self.inner, name)
 
 
 def _is_train(message: Message) -> bool:

@@ -19,6 +19,7 @@ from byzflower.simulations.engines.internals import (
 )
 from byzflower.simulations.engines.isolation import Broadcast, detached
 from byzflower.simulations.engines.server import Server, call_server
+from byzflower.wire.grid import ids_to_pull
 
 __all__ = ["InProcessGrid", "run_in_process"]
 
@@ -134,9 +135,15 @@ class InProcessGrid(Grid):
         self._stamp.mark(message)
         self._store(message, Message(content, reply_to=message))
 
-    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Return the replies to these messages that have not been pulled yet."""
-        wanted = list(message_ids)
+    def pull_messages(  # type: ignore[override, unused-ignore]  # as of Flower 1.43
+        self,
+        reply_to_message_ids: Iterable[str] | None = None,
+        *,
+        message_ids: Iterable[str] | None = None,
+    ) -> list[Message]:
+        """Return the replies to these messages (all, by default) that have not been pulled yet."""
+        wanted = ids_to_pull(reply_to_message_ids, message_ids)
+        wanted = list(self._replies) if wanted is None else wanted
         replies = [self._replies.pop(key) for key in wanted if key in self._replies]
         return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from byzflower.simulations.engines.execution import FailureLog
@@ -18,6 +18,7 @@ from byzflower.simulations.engines.internals import (
     relabel_source,
 )
 from byzflower.simulations.engines.nodes import partition_ids
+from byzflower.wire.grid import ForwardingGrid
 
 __all__ = ["NumberedGrid", "SimulationStoppedError", "WorkerError"]
 
@@ -30,7 +31,7 @@ class WorkerError(RuntimeError):
     """A client's process died or could not load the client: the engine failed, not the client."""
 
 
-class NumberedGrid(Grid):
+class NumberedGrid(ForwardingGrid):
     """Number the nodes of another grid as the in-process engine does.
 
     Flower's simulation draws node ids at random. With the same ids on every engine, whatever a
@@ -75,7 +76,7 @@ class NumberedGrid(Grid):
         registration_timeout: float = 120.0,
         pull_interval: float = 0.01,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._stopped = stopped
         self._pull_interval = pull_interval
         self._failures = FailureLog()
@@ -86,29 +87,13 @@ class NumberedGrid(Grid):
         self._numbers = {node: partition + 1 for node, partition in partitions.items()}
         self._nodes = {number: node for node, number in self._numbers.items()}
 
-    def set_run(self, run: Any) -> None:
-        """Set Flower's description of the run."""
-        self._inner.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """Flower's description of the run."""
-        return self._inner.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Return a message from the server to a node."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
     def get_node_ids(self) -> list[int]:
         """Return 1 … n."""
-        return sorted(self._nodes or self._inner.get_node_ids())
+        return sorted(self._nodes or self.inner.get_node_ids())
+
+    def get_nodes(self) -> Iterable[Any]:
+        """Return 1 … n as Flower describes nodes."""
+        return Grid.get_nodes(self)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages to nodes; return the messages' ids."""
@@ -118,13 +103,18 @@ class NumberedGrid(Grid):
             # Unknown numbers go through unchanged: Flower answers for nodes it does not know.
             twin = duplicate(message, message.content)
             twin.metadata.dst_node_id = self._nodes.get(number, number)
-            sent.extend(self._inner.push_messages([twin]))
+            sent.extend(self.inner.push_messages([twin]))
             adopt_id(message, twin)
         return sent
 
-    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+    def pull_messages(  # type: ignore[override, unused-ignore]  # as of Flower 1.43
+        self,
+        reply_to_message_ids: Iterable[str] | None = None,
+        *,
+        message_ids: Iterable[str] | None = None,
+    ) -> list[Message]:
         """Return the replies that have come in, in the order of the node ids."""
-        replies = list(self._inner.pull_messages(message_ids))
+        replies = list(super().pull_messages(reply_to_message_ids, message_ids=message_ids))
         for reply in replies:
             if reply.has_error() and reply.error.code in ENGINE_FAILURES:
                 raise WorkerError(f"a client's process failed: {reply.error.reason}")
@@ -150,7 +140,7 @@ class NumberedGrid(Grid):
         return _in_order(replies)
 
     def _await_registration(self, num_nodes: int, deadline: float) -> None:
-        while (found := len(list(self._inner.get_node_ids()))) < num_nodes:
+        while (found := len(list(self.inner.get_node_ids()))) < num_nodes:
             self._check_running()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"only {found} of {num_nodes} nodes are registered")

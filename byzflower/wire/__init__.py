@@ -1,0 +1,1 @@
+"""What strategies, clients and simulations share on the wire; the mathematics never imports it."""
