@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from byzflower.strategies.arrays import SharedArray, to_record, to_tensor
 from byzflower.strategies.buffers import buffer_median, buffer_names
+from byzflower.strategies.checkpoint import Checkpoint
 from byzflower.strategies.conduct import Conduct, NodeConduct
-from byzflower.strategies.errors import TooManySkippedRounds
+from byzflower.strategies.errors import CheckpointError, TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord
 from byzflower.strategies.named import (
     AggregaThor,
@@ -21,6 +22,7 @@ from byzflower.strategies.named import (
     Rsa,
 )
 from byzflower.strategies.robust import Robust
+from byzflower.strategies.rounds import RunResult
 from byzflower.strategies.schedules import Schedule, StepSchedule
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import Reason, Rejection
@@ -28,6 +30,8 @@ from byzflower.strategies.vetting import Reason, Rejection
 __all__ = [
     "AggregaThor",
     "ByrdSaga",
+    "Checkpoint",
+    "CheckpointError",
     "Conduct",
     "MixTailor",
     "NodeConduct",
@@ -38,6 +42,7 @@ __all__ = [
     "RobustDSGD",
     "RoundRecord",
     "Rsa",
+    "RunResult",
     "Schedule",
     "ServerSGD",
     "SharedArray",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import nan
+from typing import Any, Self
 
 from byzflower.strategies.vetting import Reason, Rejection
 
@@ -132,6 +133,25 @@ class Conduct:
         rows = [node.to_row() for node in self._nodes.values()]
         # A NaN distance (nothing accepted) sorts as the farthest.
         return sorted(rows, key=lambda r: (-r["offences"], -_or_inf(r["distance"]), r["node"]))
+
+    def to_state(self) -> dict[int, dict[str, Any]]:
+        """Return the records as a tree of plain values, for a checkpoint."""
+        return {
+            node_id: {
+                **vars(node),
+                "rejections": {str(reason): count for reason, count in node.rejections.items()},
+            }
+            for node_id, node in self._nodes.items()
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[int, dict[str, Any]]) -> Self:
+        """Return the records that `to_state` was taken from."""
+        conduct = cls()
+        for node_id, values in state.items():
+            rejections = Counter({Reason(k): n for k, n in values["rejections"].items()})
+            conduct._nodes[node_id] = NodeConduct(**{**values, "rejections": rejections})
+        return conduct
 
     def table(self) -> str:
         """Return the rows as text."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import INFO, WARNING, getLogger
+from typing import Any, Self
 
 from byzflower.steps import StepReport
 from byzflower.strategies.vetting import MetricValue, Reason, Rejection
@@ -69,6 +70,21 @@ class RoundRecord:
                 if isinstance(value, int | float):
                     metrics[f"robust-{name}"] = value
         return metrics
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the record as a tree of plain values, for a checkpoint."""
+        steps = [{**vars(step), "note": dict(step.note)} for step in self.steps]
+        rejections = [{**vars(r), "reason": str(r.reason)} for r in self.rejections]
+        return {**vars(self), "rejections": rejections, "steps": steps}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the record that `to_state` was taken from."""
+        rejections = (
+            Rejection(r["node_id"], Reason(r["reason"]), r["detail"]) for r in state["rejections"]
+        )
+        steps = (StepReport(**step) for step in state["steps"])
+        return cls(**{**state, "rejections": tuple(rejections), "steps": tuple(steps)})
 
 
 def log_rejections(phase: str, rejections: Sequence[Rejection]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from logging import INFO, WARNING, getLogger
+from logging import ERROR, INFO, WARNING, getLogger
 from math import floor
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -23,15 +23,22 @@ from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
 from byzflower.strategies.agreement import Agreement, agree
-from byzflower.strategies.arrays import to_record
+from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.attribution import attribute
 from byzflower.strategies.buffers import Buffers
+from byzflower.strategies.checkpoint import (
+    Checkpoint,
+    check_resumable,
+    inner_state,
+    restore_inner_state,
+)
 from byzflower.strategies.conduct import Conduct
 from byzflower.strategies.errors import TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord, log_rejections, log_round
 from byzflower.strategies.inner import restored_on_error, without_counts
 from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
 from byzflower.strategies.model import Model
+from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import (
     MetricValue,
@@ -47,6 +54,11 @@ from byzflower.validation import integer_at_least, non_negative_int
 __all__ = ["Robust"]
 
 _LOG = getLogger("flwr")
+_METRICS = (
+    "train_metrics_clientapp",
+    "evaluate_metrics_clientapp",
+    "evaluate_metrics_serverapp",
+)
 _DIFFERENTIAL_PRIVACY = (
     DifferentialPrivacyClientSideAdaptiveClipping,
     DifferentialPrivacyClientSideFixedClipping,
@@ -87,6 +99,8 @@ class Robust(Strategy):
         The run stops after that many rounds in a row left the model unchanged; never if ``None``.
     quarantine_after : int or None
         Ignore a node after that many malformed replies to training; never by default.
+    checkpoint : Checkpoint or None
+        Where `start` saves the run, and whence it goes on after a crash; see `Checkpoint`.
     measure_distances : bool
         Whether `conduct` records each update's distance to the aggregate; it takes one more pass
         over the updates.
@@ -144,6 +158,7 @@ class Robust(Strategy):
         seed: int | None = None,
         max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
+        checkpoint: Checkpoint | None = None,
         measure_distances: bool = True,
     ) -> None:
         _check_inner(inner)
@@ -164,6 +179,9 @@ class Robust(Strategy):
         self.buffers = buffers
         self.max_skipped_rounds = max_skipped_rounds
         self.quarantine_after = quarantine_after
+        if checkpoint is not None:
+            check_resumable(inner)
+        self.checkpoint = checkpoint
         self.measure_distances = measure_distances
         self.seed = None if seed is None else non_negative_int(seed, "seed")
         self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
@@ -187,6 +205,118 @@ class Robust(Strategy):
         self._last_round = 0
         self._skipped = 0
         self._warned = False
+
+    def start(  # noqa: PLR0917  (Flower's signature)
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: EvaluateFn | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> RunResult:
+        """Run the rounds, from the newest checkpoint on if there is one.
+
+        Parameters
+        ----------
+        grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate_fn
+            As in `flwr.serverapp.strategy.Strategy.start`; `num_rounds` counts those before the
+            checkpoint, too.
+        should_stop : callable or None
+            ``should_stop(round, result)`` ends the run after a round (Flower 1.43 has it, too).
+
+        Returns
+        -------
+        RunResult
+            The model and all metrics. If too many rounds in a row were skipped, they are those
+            until then, and ``stopped`` says why; it is logged as an error.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint's folder is not writable or holds another run.
+        """
+        _LOG.log(INFO, "Starting %s strategy:", type(self).__name__)
+        _LOG.log(INFO, "\t├── Number of rounds: %d", num_rounds)
+        self.summary()
+        identity = self._identity(initial_arrays)
+        result = RunResult(initial_arrays)
+        done = 0
+        if self.checkpoint is not None:
+            self.checkpoint.prepare()
+            if saved := self.checkpoint.newest(identity):
+                done = saved["round"]
+                result = self._restore(saved)
+
+        def save(server_round: int, arrays: ArrayRecord) -> None:
+            if self.checkpoint and self.checkpoint.due(server_round, server_round == num_rounds):
+                state = self._state(identity, server_round, arrays, result)
+                self.checkpoint.save(server_round, state)
+
+        try:
+            run_rounds(
+                self,
+                grid,
+                result.arrays,
+                range(done + 1, num_rounds + 1),
+                result,
+                timeout=timeout,
+                train_config=train_config,
+                evaluate_config=evaluate_config,
+                evaluate_fn=evaluate_fn,
+                should_stop=should_stop,
+                after_round=save,
+            )
+        except TooManySkippedRounds as error:
+            result.stopped = str(error)
+            _LOG.log(ERROR, "The run ends early: %s", error)
+        return result
+
+    def _identity(self, arrays: ArrayRecord) -> dict[str, Any]:
+        """Return what must be the same for a checkpoint to be this run's."""
+        return {
+            "rule": self.rule.spec,
+            "payload": self.payload,
+            "inner": type(self.inner).__qualname__,
+            "model": {key: [a.dtype, list(a.shape)] for key, a in arrays.items()},
+        }
+
+    def _state(
+        self, identity: dict[str, Any], server_round: int, arrays: ArrayRecord, result: RunResult
+    ) -> dict[str, Any]:
+        """Return what the next round depends on, and what the run has to show so far."""
+        return {
+            "identity": identity,
+            "round": server_round,
+            "model": {key: to_tensor(array) for key, array in arrays.items()},
+            "metrics": {
+                name: {number: dict(record) for number, record in getattr(result, name).items()}
+                for name in _METRICS
+            },
+            "inner": inner_state(self.inner),
+            "history": [record.to_state() for record in self.history],
+            "conduct": self.conduct.to_state(),
+            "generator": None if self._rng is None else self._rng.get_state(),
+            "center": self._center,
+            "skipped": self._skipped,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> RunResult:
+        self._begin_run()
+        restore_inner_state(self.inner, state["inner"])
+        self.history = [RoundRecord.from_state(record) for record in state["history"]]
+        self.conduct = Conduct.from_state(state["conduct"])
+        if self._rng is not None and state["generator"] is not None:
+            self._rng.set_state(state["generator"])
+        self._center, self._skipped = state["center"], state["skipped"]
+        self._last_round = state["round"]
+        result = RunResult(to_record(state["model"]))
+        for name, rounds in state["metrics"].items():
+            records = {number: MetricRecord(metrics) for number, metrics in rounds.items()}
+            setattr(result, name, records)
+        return result
 
     def summary(self) -> None:
         """Log the rule and its settings, then the inner strategy's summary."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from logging import INFO, getLogger
 from math import isfinite
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -120,6 +120,14 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
         """Return γ_t, the learning rate of a round."""
         rate = self.learning_rate
         return rate(server_round) if callable(rate) else rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the momentum and the round it belongs to, for a checkpoint."""
+        return {"velocity": dict(self._velocity), "round": self._last_round}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._velocity, self._last_round = dict(state["velocity"]), state["round"]
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -1,0 +1,230 @@
+"""Checkpoints of a run: what survives its process, in a folder, the newest two kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from logging import ERROR, INFO, WARNING, getLogger
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from flwr.app import ArrayRecord
+from flwr.serverapp.strategy import (
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedProx,
+    FedYogi,
+    QFedAvg,
+    Strategy,
+)
+
+from byzflower.statefile import StateFileError, Tree, read_tree, write_tree
+from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.strategies.errors import CheckpointError
+from byzflower.validation import integer_at_least
+
+__all__ = ["Checkpoint", "Resumable", "inner_state", "restore_inner_state"]
+
+_LOG = getLogger("flwr")
+_NAME = re.compile(r"round-(\d{8})\.state")
+
+# What Flower's own strategies remember from round to round. Those that only sample, weigh and
+# average remember nothing.
+_MEMORY: dict[type[Strategy], tuple[str, ...]] = {
+    FedAvg: (),
+    FedProx: (),
+    QFedAvg: (),
+    FedAvgM: ("current_arrays", "momentum_vector"),
+    FedAdagrad: ("m_t", "v_t"),
+    FedAdam: ("m_t", "v_t"),
+    FedYogi: ("m_t", "v_t"),
+}
+
+State: TypeAlias = dict[str, Tree]
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A strategy whose memory can be saved: the two methods a checkpoint asks for.
+
+    The state is a dict of numbers, text, tensors, NumPy arrays, and lists, tuples and dicts of
+    them; ``{}`` for a strategy that remembers nothing between rounds.
+    """
+
+    def state_dict(self) -> State:
+        """Return what the next round depends on."""
+        ...
+
+    def load_state_dict(self, state: State) -> None:
+        """Become what `state_dict` was taken from."""
+        ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often `Robust` saves its run; ``start`` goes on after the newest checkpoint.
+
+    A checkpoint holds the model, the metrics so far, the rule's memory and generator, the inner
+    strategy's optimiser, the conduct and the history: everything the next round depends on, but
+    what lives on the clients. It is written to a temporary file, synchronised and renamed, so a
+    crash at any moment leaves the previous ones whole; it holds no pickle. A file that is cut
+    short or damaged is passed over with a warning for the one before it; files of another run
+    (other rule, payload, model layout or inner strategy) end the start with a
+    `CheckpointError` that says what differs. A checkpoint that cannot be written, because the
+    disk is full say, is logged as an error and the run goes on.
+
+    Parameters
+    ----------
+    folder : str or Path
+        One run's checkpoints; created if needed.
+    every : int
+        Save after every so many rounds and after the last: a crash costs at most that many.
+    keep : int
+        How many of the newest files to keep, at least 2.
+
+    Raises
+    ------
+    ValueError
+        If `every` < 1 or `keep` < 2.
+
+    Examples
+    --------
+    >>> from flwr.serverapp.strategy import FedAdam
+    >>> from byzflower.strategies import Checkpoint, Robust
+    >>> strategy = Robust(
+    ...     FedAdam(), "nnm > median", 2, checkpoint=Checkpoint("runs/a/checkpoints", every=5)
+    ... )
+    """
+
+    folder: str | Path
+    every: int = 1
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        integer_at_least(self.every, 1, "Checkpoint", "every")
+        integer_at_least(self.keep, 2, "Checkpoint", "keep")
+
+    def prepare(self) -> None:
+        """Make the folder and see that it can be written to, before a run relies on it.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot.
+        """
+        probe = Path(self.folder) / f".probe.{os.getpid()}"
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise CheckpointError(
+                f"`Checkpoint` needs a writable folder; found {self.folder}: {error}"
+            ) from error
+
+    def due(self, server_round: int, last: bool) -> bool:
+        """Whether to save after this round."""
+        return last or server_round % self.every == 0
+
+    def save(self, server_round: int, state: State) -> None:
+        """Write a checkpoint and remove those beyond `keep`; a failure is logged."""
+        try:
+            write_tree(Path(self.folder) / f"round-{server_round:08d}.state", state)
+            for path in list(self._files())[self.keep :]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.log(ERROR, "No checkpoint of round %d: %s", server_round, error)
+
+    def newest(self, identity: State) -> State | None:
+        """Return the newest whole checkpoint of the run with this identity, or None.
+
+        Raises
+        ------
+        CheckpointError
+            If there are whole checkpoints, and all are of other runs.
+        """
+        foreign = ""
+        for path in self._files():
+            try:
+                state = read_tree(path)
+            except StateFileError as error:
+                _LOG.log(WARNING, "Passed over a checkpoint: %s", error)
+                continue
+            found = state.get("identity") if isinstance(state, dict) else None
+            if found == identity:
+                _LOG.log(INFO, "Going on after round %d, from %s", state["round"], path)
+                return dict(state)
+            difference = f"{path} is of another run: {_difference(identity, found)}"
+            _LOG.log(WARNING, "Passed over a checkpoint: %s", difference)
+            foreign = foreign or difference
+        if foreign:
+            raise CheckpointError(f"{foreign}; give this run a folder of its own")
+        return None
+
+    def _files(self) -> Iterator[Path]:
+        """Newest first."""
+        try:
+            names = sorted(filter(_NAME.fullmatch, os.listdir(self.folder)), reverse=True)
+        except FileNotFoundError:
+            return
+        for name in names:
+            yield Path(self.folder) / name
+
+
+def _difference(needed: State, found: object) -> str:
+    if not isinstance(found, dict):
+        return "it does not say which"
+    for key, value in needed.items():
+        if found.get(key) == value:
+            continue
+        other = found.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            changed = sorted(k for k in value.keys() | other.keys() if value.get(k) != other.get(k))
+            name = changed[0]
+            return f"{key} {name!r} needs {value.get(name)}; found {other.get(name)}"
+        return f"{key} needs {value!r}; found {other!r}"
+    return f"it says more: {sorted(found.keys() - needed.keys())}"
+
+
+def check_resumable(inner: Strategy) -> None:
+    """Refuse a strategy whose memory nobody knows how to save."""
+    if type(inner) not in _MEMORY and not isinstance(inner, Resumable):
+        raise TypeError(
+            f"`checkpoint` needs a strategy inside with `state_dict` and `load_state_dict`; "
+            f"`{type(inner).__name__}` has none: add both (`return {{}}` if it remembers nothing)"
+        )
+
+
+def inner_state(inner: Strategy) -> State:
+    """Return what the inner strategy remembers between rounds."""
+    if isinstance(inner, Resumable):
+        return inner.state_dict()
+    return {name: _plain(getattr(inner, name)) for name in _MEMORY[type(inner)]}
+
+
+def restore_inner_state(inner: Strategy, state: State) -> None:
+    """Give the inner strategy its memory back."""
+    if isinstance(inner, Resumable):
+        inner.load_state_dict(state)
+        return
+    for name in _MEMORY[type(inner)]:
+        setattr(inner, name, _as_flower_holds(state[name]))
+
+
+_RECORD = "ArrayRecord"
+
+
+def _plain(value: Any) -> Tree:
+    if isinstance(value, ArrayRecord):
+        return {_RECORD: {key: to_tensor(array) for key, array in value.items()}}
+    return value
+
+
+def _as_flower_holds(value: Tree) -> Any:
+    if isinstance(value, dict) and list(value) == [_RECORD]:
+        return to_record(value[_RECORD])
+    return value
