@@ -76,7 +76,7 @@ class MixTailor(Aggregator):
     """
 
     name: ClassVar[str] = "mixtailor"
-    source: ClassVar[str] = "MixTailor §3, §5"
+    reference: ClassVar[str] = "MixTailor §3, §5"
 
     pool: Sequence[str | Aggregator] | None = None
     resampling: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -26,7 +27,8 @@ _PACKAGES = {
 def register(kind: str) -> Callable[[_C], _C]:
     """Class decorator: enter a rule, preaggregator, attack or pool under its ``name``.
 
-    A class defined anew, as in a notebook's cell run twice, takes its predecessor's place.
+    A class defined anew, as in a notebook's cell run twice, takes its predecessor's place. Its
+    attribute ``reference`` names the paper; the former name, ``source``, is read with a warning.
 
     Raises
     ------
@@ -45,6 +47,10 @@ def register(kind: str) -> Callable[[_C], _C]:
         other = _REGISTRIES[kind].get(name, cls)
         if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"the name {name!r} names two {kind}s")
+        if "source" in vars(cls) and "reference" not in vars(cls):
+            message = f"`{cls.__qualname__}.source` is now called `reference`; please rename it"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            cls.reference = cls.source  # type: ignore[attr-defined]
         _REGISTRIES[kind][name] = cls
         return cls
 

@@ -56,7 +56,7 @@ class Step(ABC):
     """
 
     name: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
     rows_needed: ClassVar[tuple[int, int]] = (0, 1)
     needs: ClassVar[str] = "n ≥ 1"
 

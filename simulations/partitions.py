@@ -40,7 +40,7 @@ class Partition(ABC):
     """A way to divide rows among clients: every row to exactly one, none left without."""
 
     name: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
 
     @property
     def spec(self) -> str:
@@ -81,7 +81,7 @@ class IID(Partition):
     """Equal shares of a random permutation."""
 
     name: ClassVar[str] = "iid"
-    source: ClassVar[str] = "–"
+    reference: ClassVar[str] = "–"
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
         return np.array_split(np.random.default_rng(seed).permutation(len(labels)), parts)
@@ -96,7 +96,7 @@ class Dirichlet(Partition):
     """
 
     name: ClassVar[str] = "dirichlet"
-    source: ClassVar[str] = "Hsu et al. 2019"
+    reference: ClassVar[str] = "Hsu et al. 2019"
     alpha: float
     min_size: int = 1
 
@@ -144,7 +144,7 @@ class Extreme(Partition):
     """Rows sorted by label, divided evenly in that order (ARC D.1)."""
 
     name: ClassVar[str] = "extreme"
-    source: ClassVar[str] = "ARC D.1"
+    reference: ClassVar[str] = "ARC D.1"
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
         return np.array_split(np.argsort(labels, kind="stable"), parts)
@@ -155,7 +155,7 @@ class Classes(Partition):
     """Each class shared evenly by its own ``per`` clients (RS-Byrd-SAGA: three a class)."""
 
     name: ClassVar[str] = "classes"
-    source: ClassVar[str] = "RS-Byrd-SAGA"
+    reference: ClassVar[str] = "RS-Byrd-SAGA"
     per: int = 1
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ class ALIE(FactorAttack):
     """
 
     name: ClassVar[str] = "alie"
-    source: ClassVar[str] = "Baruch et al. 2019; ARC D.3; RESAM's little"
+    reference: ClassVar[str] = "Baruch et al. 2019; ARC D.3; RESAM's little"
 
     tau: float | str | None = None
     z: str | None = None

@@ -30,7 +30,7 @@ class Duplicate(Attack):
     """
 
     name: ClassVar[str] = "duplicate"
-    source: ClassVar[str] = "RS-Byrd-SAGA"
+    reference: ClassVar[str] = "RS-Byrd-SAGA"
 
     row: int = 0
 

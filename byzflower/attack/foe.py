@@ -46,7 +46,7 @@ class FOE(FactorAttack):
     """
 
     name: ClassVar[str] = "foe"
-    source: ClassVar[str] = "Xie et al. 2020; ARC D.3"
+    reference: ClassVar[str] = "Xie et al. 2020; ARC D.3"
 
     tau: float | str | None
     grid: tuple[float, ...] = _GRID

@@ -27,7 +27,7 @@ class Gaussian(Attack):
     """
 
     name: ClassVar[str] = "gaussian"
-    source: ClassVar[str] = "RS-Byrd-SAGA"
+    reference: ClassVar[str] = "RS-Byrd-SAGA"
 
     std: float = 100.0
 

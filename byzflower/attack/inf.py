@@ -25,7 +25,7 @@ class Inf(Attack):
     """
 
     name: ClassVar[str] = "inf"
-    source: ClassVar[str] = "baseline"
+    reference: ClassVar[str] = "baseline"
     finite: ClassVar[bool] = False
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:

@@ -29,7 +29,7 @@ class LabelFlip(Attack):
     """Colluders send true updates on labels C − 1 − l, so nothing is forged."""
 
     name: ClassVar[str] = "label_flip"
-    source: ClassVar[str] = "Allen-Zhu et al. 2020; RESAM D.1; ARC D.3"
+    reference: ClassVar[str] = "Allen-Zhu et al. 2020; RESAM D.1; ARC D.3"
     level: ClassVar[Literal["update", "data"]] = "data"
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:

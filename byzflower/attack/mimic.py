@@ -61,7 +61,7 @@ class Mimic(Attack):
     """
 
     name: ClassVar[str] = "mimic"
-    source: ClassVar[str] = "Karimireddy et al. 2022, appendix; ARC D.3"
+    reference: ClassVar[str] = "Karimireddy et al. 2022, appendix; ARC D.3"
 
     warmup: int = 100
 

@@ -52,7 +52,7 @@ class MinMax(Attack):
     """
 
     name: ClassVar[str] = "minmax"
-    source: ClassVar[str] = "MixTailor A.4 (P3)"
+    reference: ClassVar[str] = "MixTailor A.4 (P3)"
 
     pool: str | tuple[str, ...] | None = None
     grid: tuple[float, ...] = (0.0, *BACKWARD_GRID)

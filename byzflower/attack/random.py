@@ -30,7 +30,7 @@ class Random(Attack):
     """
 
     name: ClassVar[str] = "random"
-    source: ClassVar[str] = "baseline"
+    reference: ClassVar[str] = "baseline"
 
     scale: float = 1.0
 

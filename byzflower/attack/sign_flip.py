@@ -28,7 +28,7 @@ class SignFlip(Attack):
     """
 
     name: ClassVar[str] = "sign_flip"
-    source: ClassVar[str] = "Allen-Zhu et al. 2020; ARC D.3; RS-Byrd-SAGA"
+    reference: ClassVar[str] = "Allen-Zhu et al. 2020; ARC D.3; RS-Byrd-SAGA"
 
     scale: float = 1.0
 

@@ -57,7 +57,7 @@ class Tailored(Attack):
     """
 
     name: ClassVar[str] = "tailored"
-    source: ClassVar[str] = "MixTailor section 2.3, A.1"
+    reference: ClassVar[str] = "MixTailor section 2.3, A.1"
 
     eps: float | str
     known: int | None = None

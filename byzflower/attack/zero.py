@@ -25,7 +25,7 @@ class Zero(Attack):
     """
 
     name: ClassVar[str] = "zero"
-    source: ClassVar[str] = "baseline"
+    reference: ClassVar[str] = "baseline"
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
         """Fill a vector."""

@@ -41,7 +41,7 @@ class ARC(PreAggregator):
     """
 
     name: ClassVar[str] = "arc"
-    source: ClassVar[str] = "ARC Algorithm 2"
+    reference: ClassVar[str] = "ARC Algorithm 2"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
     keeps_rows: ClassVar[bool] = True
 

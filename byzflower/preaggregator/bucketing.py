@@ -31,7 +31,7 @@ class Bucketing(PreAggregator):
     """
 
     name: ClassVar[str] = "bucketing"
-    source: ClassVar[str] = "Karimireddy et al. 2022"
+    reference: ClassVar[str] = "Karimireddy et al. 2022"
 
     s: int
 

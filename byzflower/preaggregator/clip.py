@@ -32,7 +32,7 @@ class Clip(PreAggregator):
     """
 
     name: ClassVar[str] = "clip"
-    source: ClassVar[str] = "ARC Lemma 3.1"
+    reference: ClassVar[str] = "ARC Lemma 3.1"
     keeps_rows: ClassVar[bool] = True
 
     c: float

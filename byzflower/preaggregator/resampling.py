@@ -37,7 +37,7 @@ class Resampling(PreAggregator):
     """
 
     name: ClassVar[str] = "resampling"
-    source: ClassVar[str] = "RS-Byrd-SAGA Algorithm 1; He et al. 2020"
+    reference: ClassVar[str] = "RS-Byrd-SAGA Algorithm 1; He et al. 2020"
     needs: ClassVar[str] = "n ≥ 2sf+1"
 
     s: int

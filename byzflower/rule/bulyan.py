@@ -47,7 +47,7 @@ class Bulyan(Rule):
     """
 
     name: ClassVar[str] = "bulyan"
-    source: ClassVar[str] = "El Mhamdi et al. 2018; AggregaThor; MixTailor §5"
+    reference: ClassVar[str] = "El Mhamdi et al. 2018; AggregaThor; MixTailor §5"
     rows_needed: ClassVar[tuple[int, int]] = (4, 3)
 
     inner: str = "krum"

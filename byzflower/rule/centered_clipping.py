@@ -33,7 +33,7 @@ class CenteredClipping(Rule):
     """
 
     name: ClassVar[str] = "centered_clipping"
-    source: ClassVar[str] = "Karimireddy et al. 2021; RESAM C.8"
+    reference: ClassVar[str] = "Karimireddy et al. 2021; RESAM C.8"
 
     tau: float = 10.0
     steps: int = 1

@@ -61,7 +61,7 @@ class Krum(KrumFamily):
     """
 
     name: ClassVar[str] = "krum"
-    source: ClassVar[str] = "Blanchard et al. 2017; MixTailor eq. 3"
+    reference: ClassVar[str] = "Blanchard et al. 2017; MixTailor eq. 3"
     rows_needed: ClassVar[tuple[int, int]] = (2, 3)
 
     p: float = 2.0
@@ -89,7 +89,7 @@ class KrumStar(KrumFamily):
     """
 
     name: ClassVar[str] = "krum_star"
-    source: ClassVar[str] = "RESAM C.5"
+    reference: ClassVar[str] = "RESAM C.5"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def neighbours(self, n: int, f: int) -> int:

@@ -96,7 +96,7 @@ class MDA(Rule):
     """
 
     name: ClassVar[str] = "mda"
-    source: ClassVar[str] = "Rousseeuw 1985; El Mhamdi et al. 2018; RESAM C.2"
+    reference: ClassVar[str] = "Rousseeuw 1985; El Mhamdi et al. 2018; RESAM C.2"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:

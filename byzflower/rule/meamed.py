@@ -26,7 +26,7 @@ class MeaMed(CoordinateRule):
     """
 
     name: ClassVar[str] = "meamed"
-    source: ClassVar[str] = "Xie et al. 2018; RESAM C.4"
+    reference: ClassVar[str] = "Xie et al. 2018; RESAM C.4"
 
     def reduction(self, n: int, f: int) -> Reduction:
         """Keep the n − f values nearest the median."""

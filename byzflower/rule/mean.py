@@ -26,7 +26,7 @@ class Mean(Rule):
     """
 
     name: ClassVar[str] = "mean"
-    source: ClassVar[str] = "baseline"
+    reference: ClassVar[str] = "baseline"
 
     @property
     def needs_gram(self) -> bool:

@@ -26,7 +26,7 @@ class Median(CoordinateRule):
     """
 
     name: ClassVar[str] = "median"
-    source: ClassVar[str] = "Yin et al. 2018; RESAM C.7"
+    reference: ClassVar[str] = "Yin et al. 2018; RESAM C.7"
 
     def reduction(self, n: int, f: int) -> Reduction:
         """Trim all but the one or two middle values."""

@@ -34,7 +34,7 @@ class MoNNA(Rule):
     """
 
     name: ClassVar[str] = "monna"
-    source: ClassVar[str] = "Farhadkhani et al. 2023"
+    reference: ClassVar[str] = "Farhadkhani et al. 2023"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
     names_a_row: ClassVar[bool] = True
 

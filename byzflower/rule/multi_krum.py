@@ -24,7 +24,7 @@ class MultiKrum(KrumFamily):
     """
 
     name: ClassVar[str] = "multi_krum"
-    source: ClassVar[str] = "Blanchard et al. 2017; AggregaThor §2"
+    reference: ClassVar[str] = "Blanchard et al. 2017; AggregaThor §2"
     rows_needed: ClassVar[tuple[int, int]] = (2, 3)
 
     m: int | None = None
@@ -60,7 +60,7 @@ class MultiKrumStar(KrumFamily):
     """
 
     name: ClassVar[str] = "multi_krum_star"
-    source: ClassVar[str] = "RESAM C.5; ARC (MK)"
+    reference: ClassVar[str] = "RESAM C.5; ARC (MK)"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     q: int | None = None

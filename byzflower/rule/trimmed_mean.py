@@ -26,7 +26,7 @@ class TrimmedMean(CoordinateRule):
     """
 
     name: ClassVar[str] = "trimmed_mean"
-    source: ClassVar[str] = "Yin et al. 2018; RESAM C.3"
+    reference: ClassVar[str] = "Yin et al. 2018; RESAM C.3"
 
     def reduction(self, n: int, f: int) -> Reduction:
         """Trim f values on either side."""

@@ -20,7 +20,7 @@ def command(
     """List the names that options take.
 
     Rules, pre-aggregators, attacks, clients, data sets, models and partitions, with their
-    parameters (those without a value are required), the (n, f) they need and their source.
+    parameters (those without a value are required), the (n, f) they need and their reference.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -52,23 +52,23 @@ def _table(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     from byzflower.simulations.partitions import PARTITIONS
 
     if kind == "attacks":
-        heads: tuple[str, ...] = ("name", "parameters", "source")
-        return heads, [(n, _parameters(a), _source(a)) for n, a in bf.attacks().items()]
+        heads: tuple[str, ...] = ("name", "parameters", "reference")
+        return heads, [(n, _parameters(a), _reference(a)) for n, a in bf.attacks().items()]
     if kind in ("rules", "pre-aggregators"):
         steps = {**bf.rules(), **pools()} if kind == "rules" else bf.preaggregators()
-        heads = ("name", "needs", "parameters", "source")
+        heads = ("name", "needs", "parameters", "reference")
         # A mixture needs what its members need.
         rows = [
-            (name, getattr(step, "needs", "as its pool"), _parameters(step), _source(step))
+            (name, getattr(step, "needs", "as its pool"), _parameters(step), _reference(step))
             for name, step in steps.items()
         ]
         if kind == "rules":
             rows.append((SIGN_VOTES, "client rsa", "", "RS-Byrd-SAGA"))
         return heads, sorted(rows)
     if kind == "partitions":
-        heads = ("name", "parameters", "source", "what")
+        heads = ("name", "parameters", "reference", "what")
         return heads, [
-            (n, _parameters(p), _source(p), _first_line(p)) for n, p in PARTITIONS.items()
+            (n, _parameters(p), _reference(p), _first_line(p)) for n, p in PARTITIONS.items()
         ]
     if kind == "clients":
         heads = ("name", "options", "what")
@@ -96,8 +96,8 @@ def _brief(value: object) -> str:
     return str(value)
 
 
-def _source(step: type[Any]) -> str:
-    return getattr(step, "source", "–")  # a user's own step need not have one
+def _reference(step: type[Any]) -> str:
+    return getattr(step, "reference", "–")  # a user's own step need not have one
 
 
 def _first_line(item: object) -> str:

@@ -333,7 +333,7 @@ def test_float32_rows_of_any_size_are_aggregated_alike(spec: str) -> None:
 
 def test_every_step_says_where_it_comes_from() -> None:
     for cls in itertools.chain(bf.rules().values(), bf.preaggregators().values()):
-        assert cls.source
+        assert cls.reference
         assert cls.__doc__
         assert ">>>" in cls.__doc__
 

@@ -242,6 +242,19 @@ def test_a_class_defined_anew_takes_its_predecessor_s_place(
     assert type(bf.parse("mine")) is second
 
 
+def test_a_class_that_names_its_paper_as_source_is_told_the_new_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Old(bf.Mean):
+        name = "old"
+        source = "a paper"
+
+    monkeypatch.setitem(registry._REGISTRIES, "rule", dict(bf.rules()))
+    with pytest.warns(DeprecationWarning, match=r"`.*Old.source` is now called `reference`"):
+        bf.register("rule")(Old)
+    assert bf.rules()["old"].reference == "a paper"
+
+
 def test_register_says_what_it_needs() -> None:
     with pytest.raises(ValueError, match=r"`register` needs one of rule, .*; found 'rulle'"):
         bf.register("rulle")

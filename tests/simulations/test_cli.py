@@ -316,7 +316,7 @@ import byzflower as bf
 class Blend(bf.Rule):
     share: float = 0.5
     name = "blend"
-    source = "here"
+    reference = "here"
 
     def plan(self, geometry, f):
         weights = np.full(geometry.n, (1 - self.share) / geometry.n)
@@ -327,7 +327,7 @@ class Blend(bf.Rule):
 @dataclass(frozen=True)
 class Double(bf.Attack):
     name = "double"
-    source = "here"
+    reference = "here"
 
     def forge(self, seen, state):
         return 2 * seen.mean, None
