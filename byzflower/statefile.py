@@ -25,7 +25,12 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import torch
 
-__all__ = ["StateFileError", "Tree", "atomically", "read_tree", "write_tree"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["StateFileError", "Tree", "atomically", "read_tree", "sole_writer", "write_tree"]
 
 Tree: TypeAlias = Any
 """None, bool, int, float, str; tensors and NumPy arrays; lists, tuples and dicts of trees."""
@@ -67,6 +72,36 @@ def atomically(path: str | Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder while the block runs.
+
+    The lock goes with the process, however that ends. Where the operating system has no `flock`
+    (Windows), nothing is locked.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process is in the folder; the message names it.
+    OSError
+        If the folder does not exist or cannot be written.
+    """
+    with (Path(folder) / ".lock").open("a+") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                process = file.read(20).strip() or "unknown"
+                raise BlockingIOError(
+                    f"process {process} is writing to {folder}; wait for it or end it first"
+                ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def write_tree(path: str | Path, tree: Tree) -> None:

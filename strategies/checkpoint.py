@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging import ERROR, INFO, WARNING, getLogger
 from pathlib import Path
@@ -22,7 +23,7 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from byzflower.statefile import StateFileError, Tree, read_tree, write_tree
+from byzflower.statefile import StateFileError, Tree, read_tree, sole_writer, write_tree
 from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.errors import CheckpointError
 from byzflower.validation import integer_at_least
@@ -108,23 +109,28 @@ class Checkpoint:
         integer_at_least(self.every, 1, "Checkpoint", "every")
         integer_at_least(self.keep, 2, "Checkpoint", "keep")
 
-    def prepare(self) -> None:
-        """Make the folder and see that it can be written to, before a run relies on it.
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder, see that it can be written to, and let nobody else into it.
+
+        Two runs that saved into one folder would go on from each other's rounds: such as the old
+        ServerApp, when a SuperLink was killed and both were started again.
 
         Raises
         ------
         CheckpointError
-            If it cannot.
+            If it cannot be written to, or another process saves there.
         """
-        probe = Path(self.folder) / f".probe.{os.getpid()}"
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
+            Path(self.folder).mkdir(parents=True, exist_ok=True)
+            lock = ExitStack()
+            lock.enter_context(sole_writer(self.folder))
         except OSError as error:
             raise CheckpointError(
-                f"`Checkpoint` needs a writable folder; found {self.folder}: {error}"
+                f"`Checkpoint` needs a folder to write to alone; found {self.folder}: {error}"
             ) from error
+        with lock:
+            yield
 
     def due(self, server_round: int, last: bool) -> bool:
         """Whether to save after this round."""

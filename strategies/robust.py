@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from logging import ERROR, INFO, WARNING, getLogger
 from math import floor
 from typing import Any, get_args
@@ -236,19 +238,34 @@ class Robust(Strategy):
         Raises
         ------
         CheckpointError
-            If the checkpoint's folder is not writable or holds another run.
+            If the checkpoint's folder is not writable, in use, or holds another run.
         """
         _LOG.log(INFO, "Starting %s strategy:", type(self).__name__)
         _LOG.log(INFO, "\t├── Number of rounds: %d", num_rounds)
         self.summary()
+        with nullcontext() if self.checkpoint is None else self.checkpoint.opened():
+            return self._run(
+                initial_arrays,
+                num_rounds,
+                partial(
+                    run_rounds,
+                    self,
+                    grid,
+                    timeout=timeout,
+                    train_config=train_config,
+                    evaluate_config=evaluate_config,
+                    evaluate_fn=evaluate_fn,
+                    should_stop=should_stop,
+                ),
+            )
+
+    def _run(
+        self, initial_arrays: ArrayRecord, num_rounds: int, run: Callable[..., None]
+    ) -> RunResult:
         identity = self._identity(initial_arrays)
-        result = RunResult(initial_arrays)
-        done = 0
-        if self.checkpoint is not None:
-            self.checkpoint.prepare()
-            if saved := self.checkpoint.newest(identity):
-                done = saved["round"]
-                result = self._restore(saved)
+        saved = None if self.checkpoint is None else self.checkpoint.newest(identity)
+        result = RunResult(initial_arrays) if saved is None else self._restore(saved)
+        done = 0 if saved is None else saved["round"]
 
         def save(server_round: int, arrays: ArrayRecord) -> None:
             if self.checkpoint and self.checkpoint.due(server_round, server_round == num_rounds):
@@ -256,19 +273,7 @@ class Robust(Strategy):
                 self.checkpoint.save(server_round, state)
 
         try:
-            run_rounds(
-                self,
-                grid,
-                result.arrays,
-                range(done + 1, num_rounds + 1),
-                result,
-                timeout=timeout,
-                train_config=train_config,
-                evaluate_config=evaluate_config,
-                evaluate_fn=evaluate_fn,
-                should_stop=should_stop,
-                after_round=save,
-            )
+            run(result.arrays, range(done + 1, num_rounds + 1), result, after_round=save)
         except TooManySkippedRounds as error:
             result.stopped = str(error)
             _LOG.log(ERROR, "The run ends early: %s", error)

@@ -106,12 +106,12 @@ def test_a_crash_costs_at_most_as_many_rounds_as_lie_between_checkpoints(
     make = MAKERS["FedAdam"]
     with pytest.raises(CrashError):
         start(make(Checkpoint(tmp_path, every=3)), fake_grid, crash_after=6)
-    assert [p.name for p in sorted(tmp_path.iterdir())] == ["round-00000003.state"]
+    assert [p.name for p in sorted(tmp_path.glob("*.state"))] == ["round-00000003.state"]
     resumed = make(Checkpoint(tmp_path, every=3))
     result = start(resumed, fake_grid)
     assert sorted(result.train_metrics_clientapp) == list(range(1, ROUNDS + 1))
     # The last round is saved whatever `every` says, and the newest two are kept.
-    assert [p.name for p in sorted(tmp_path.iterdir())] == [
+    assert [p.name for p in sorted(tmp_path.glob("*.state"))] == [
         "round-00000006.state",
         "round-00000007.state",
     ]
@@ -189,8 +189,21 @@ def test_a_folder_that_cannot_be_written_ends_the_start_in_one_line(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     strategy = MAKERS["FedAvg"](Checkpoint(tmp_path / "file"))
-    with pytest.raises(CheckpointError, match=r"needs a writable folder; found .*file"):
+    with pytest.raises(CheckpointError, match=r"needs a folder to write to alone; found .*file"):
         start(strategy, fake_grid)
+
+
+def test_two_runs_cannot_save_into_one_folder(fake_grid: Any, tmp_path: Path) -> None:
+    make = MAKERS["FedAvg"]
+    grid = fake_grid({node: client(node, "model") for node in range(1, 8)})
+    initial = ArrayRecord({key: Array(value) for key, value in START.items()})
+
+    def second(server_round: int, arrays: ArrayRecord) -> None:
+        with pytest.raises(CheckpointError, match=r"process \d+ is writing to"):
+            start(make(Checkpoint(tmp_path)), fake_grid)
+
+    make(Checkpoint(tmp_path)).start(grid, initial, num_rounds=1, evaluate_fn=second)
+    start(make(Checkpoint(tmp_path)), fake_grid)  # the first is gone
 
 
 def test_a_disk_that_fills_up_costs_the_checkpoint_not_the_run(
@@ -212,7 +225,7 @@ def test_a_disk_that_fills_up_costs_the_checkpoint_not_the_run(
     strategy = make(Checkpoint(tmp_path))
     assert everything(strategy, start(strategy, fake_grid)) == expected
     assert "No space left on device" in caplog.text
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.glob(".*")] == [".lock"]
 
 
 class Counting(FedAvg):
