@@ -1,0 +1,27 @@
+"""The contracts that rules, pre-aggregators, attacks, clients and strategies keep, as checks.
+
+``check_rule``, ``check_preaggregator``, ``check_attack``, ``check_client`` and ``check_strategy``
+take what you wrote and raise a ``ContractError`` that says, one line a check, what is wrong; this
+package's own tests run the same ones. No test runner is needed, and Flower is imported only where
+clients and strategies are checked. ``hostile`` holds the corpus of hostile replies.
+
+>>> from byzflower.testing import check_rule
+>>> check_rule("nnm > trimmed_mean")
+"""
+
+from __future__ import annotations
+
+from byzflower.testing.attacks import ATTACK_CHECKS, check_attack
+from byzflower.testing.contract import ContractError
+from byzflower.testing.preaggregators import PREAGGREGATOR_CHECKS, check_preaggregator
+from byzflower.testing.rules import RULE_CHECKS, check_rule
+
+__all__ = [
+    "ATTACK_CHECKS",
+    "PREAGGREGATOR_CHECKS",
+    "RULE_CHECKS",
+    "ContractError",
+    "check_attack",
+    "check_preaggregator",
+    "check_rule",
+]
