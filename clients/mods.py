@@ -59,24 +59,6 @@ def sign_flip_mod(scale: float = 1.0, payload: Payload | None = None) -> Mod:
     return scale_mod(-scale, payload)
 
 
-def zero_mod(payload: Payload | None = None) -> Mod:
-    """Send a zero update: a zero gradient, or the received model itself.
-
-    Source: baseline; fewer honest updates count.
-
-    Raises
-    ------
-    ValueError
-        If the payload is unknown.
-
-    Examples
-    --------
-    >>> from flwr.clientapp import ClientApp
-    >>> app = ClientApp(mods=[zero_mod()])
-    """
-    return scale_mod(0.0, payload)
-
-
 def scale_mod(factor: float, payload: Payload | None = None) -> Mod:
     """Send factor × the own update.
 
@@ -132,30 +114,67 @@ def gaussian_mod(
     return _update_mod(noise, payload, seed)
 
 
-def nan_mod() -> Mod:
-    """Send NaN for every parameter: a server that averages it loses its model for good.
+def nan_mod(payload: Payload | None = None) -> Mod:
+    """Send an update of NaN: a server that averages it loses its model for good.
 
-    Source: baseline. For what the app raises, see the module.
+    Source: baseline.
+
+    Raises
+    ------
+    ValueError
+        If the payload is unknown.
 
     Examples
     --------
     >>> from flwr.clientapp import ClientApp
     >>> app = ClientApp(mods=[nan_mod()])
     """
-    return _update_mod(lambda update, _: torch.full_like(update, math.nan), "gradient")
+    return _constant_mod(math.nan, payload)
 
 
-def inf_mod() -> Mod:
-    """Send +∞ for every parameter.
+def inf_mod(payload: Payload | None = None) -> Mod:
+    """Send an update of +∞.
 
-    Source: baseline. For what the app raises, see the module.
+    Source: baseline.
+
+    Raises
+    ------
+    ValueError
+        If the payload is unknown.
 
     Examples
     --------
     >>> from flwr.clientapp import ClientApp
     >>> app = ClientApp(mods=[inf_mod()])
     """
-    return _update_mod(lambda update, _: torch.full_like(update, math.inf), "gradient")
+    return _constant_mod(math.inf, payload)
+
+
+def zero_mod(payload: Payload | None = None) -> Mod:
+    """Send an update of zeros: a zero gradient, or the received model itself.
+
+    Source: baseline; fewer honest updates count.
+
+    Raises
+    ------
+    ValueError
+        If the payload is unknown.
+
+    Examples
+    --------
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(mods=[zero_mod()])
+    """
+    return _constant_mod(0.0, payload)
+
+
+def _constant_mod(value: float, payload: Payload | None) -> Mod:
+    """Return the mod that sends an update with this value in every entry."""
+    if payload is not None:
+        check_payload(payload)
+    # Added to any model, NaN and ∞ stay what they are: no received model is looked for.
+    holds = payload if math.isfinite(value) else "gradient"
+    return _update_mod(lambda update, _: torch.full_like(update, value), holds)
 
 
 def _update_mod(change: _Change, payload: Payload | None, seed: int | None = None) -> Mod:

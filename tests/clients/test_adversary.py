@@ -399,7 +399,7 @@ def test_a_round_without_a_search_flips_the_sign(spec, caplog):
     torch.testing.assert_close(sent_by(rounds[2], 7), torch.full((3,), -3.5))
     torch.testing.assert_close(sent_by(rounds[3], 7), sent_by(rounds[0], 7))
     (record,) = [r for r in caplog.records if "cannot search" in r.getMessage()]
-    assert (record.name, record.levelname) == ("byzflower.clients.adversary", "WARNING")
+    assert (record.name, record.levelname) == ("byzflower.clients.adversary.grid", "WARNING")
     assert f"Round 2: `{spec}` cannot search (" in record.getMessage()
     assert "n = 5, f = 2); in such rounds" in record.getMessage()
 

@@ -87,9 +87,14 @@ def test_linear_mods_scale_the_update(make, factor, algorithm, model, answer):
         assert sent[name].dtype == value.dtype
 
 
-@pytest.mark.parametrize(("make", "value"), [(nan_mod, math.nan), (inf_mod, math.inf)])
-def test_constant_mods_fill_the_parameters(make, value, model, answer):
-    sent = arrays_of(answer(GRADIENT, make()))
+@pytest.mark.parametrize("algorithm", [GRADIENT, MODEL], ids=lambda a: a.name)
+@pytest.mark.parametrize("payload", [None, "model", "gradient"])
+@pytest.mark.parametrize("constant", [(nan_mod, math.nan), (inf_mod, math.inf)])
+def test_mods_without_finite_values_fill_the_parameters(
+    constant, payload, algorithm, model, answer
+):
+    make, value = constant
+    sent = arrays_of(answer(algorithm, make(payload)))
     for name, tensor in sent.items():
         if name in parameters(model):
             expected = torch.full_like(tensor, value)
@@ -221,9 +226,12 @@ def test_seeded_noise_needs_the_round(make_message, make_context):
         (lambda: scale_mod(math.nan), "`scale_mod` needs a finite number factor; found nan"),
         (lambda: gaussian_mod(math.inf), "`gaussian_mod` needs std > 0; found inf"),
         (lambda: gaussian_mod(seed=-1), "`seed` needs an integer ≥ 0; found -1"),
-        (
-            lambda: zero_mod("weights"),
-            "`payload` needs to be 'model' or 'gradient'; found 'weights'",
+        *(
+            (
+                lambda mod=mod: mod("weights"),
+                "`payload` needs to be 'model' or 'gradient'; found 'weights'",
+            )
+            for mod in (zero_mod, nan_mod, inf_mod)
         ),
     ],
 )

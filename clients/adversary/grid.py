@@ -13,8 +13,8 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from byzflower.attack import Attack, SignFlip
+from byzflower.clients.adversary.forgery import Forgery
 from byzflower.clients.algorithms import Payload
-from byzflower.clients.forgery import Forgery
 from byzflower.clients.payload import check_payload, declared
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse, parse_attack
