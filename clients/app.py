@@ -12,7 +12,7 @@ from torch import Tensor
 from byzflower.clients.algorithms import Algorithm
 from byzflower.clients.node import Node
 from byzflower.clients.task import ClientTask
-from byzflower.strategies.arrays import to_tensor
+from byzflower.wire.arrays import to_tensor
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import Mod

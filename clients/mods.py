@@ -24,12 +24,11 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from torch import Tensor
 
-from byzflower.clients.algorithms import Payload
-from byzflower.clients.payload import check_payload, declared
 from byzflower.clients.sampling import client_generator
-from byzflower.strategies.arrays import SharedArray, to_tensor
-from byzflower.strategies.buffers import buffer_names
 from byzflower.validation import non_negative_int, positive, real
+from byzflower.wire.arrays import SharedArray, to_tensor
+from byzflower.wire.buffers import buffer_names
+from byzflower.wire.payload import Payload, check_payload, declared
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod

@@ -12,10 +12,10 @@ from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
 from torch import Tensor
 
 from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State
-from byzflower.clients.payload import declare
 from byzflower.clients.table import GradientTable
 from byzflower.clients.task import ClientTask
-from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.payload import declare
 
 __all__ = ["Node", "Work"]
 

@@ -32,7 +32,7 @@ from byzflower.simulations.tasks import (
     open_objective,
     split_rows,
 )
-from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.wire.arrays import to_record, to_tensor
 
 __all__ = ["Round", "prepare", "run_experiment"]
 

@@ -7,8 +7,6 @@ their papers' defaults. Importing this package imports Flower and PyTorch.
 
 from __future__ import annotations
 
-from byzflower.strategies.arrays import SharedArray, to_record, to_tensor
-from byzflower.strategies.buffers import buffer_median, buffer_names
 from byzflower.strategies.checkpoint import Checkpoint
 from byzflower.strategies.conduct import Conduct, NodeConduct
 from byzflower.strategies.errors import CheckpointError, TooManySkippedRounds
@@ -26,6 +24,8 @@ from byzflower.strategies.rounds import RunResult
 from byzflower.strategies.schedules import Schedule, StepSchedule
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import Reason, Rejection
+from byzflower.wire.arrays import SharedArray, to_record, to_tensor
+from byzflower.wire.buffers import buffer_median, buffer_names
 
 __all__ = [
     "AggregaThor",

@@ -24,9 +24,9 @@ from flwr.serverapp.strategy import (
 )
 
 from byzflower.statefile import StateFileError, Tree, read_tree, sole_writer, write_tree
-from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.errors import CheckpointError
 from byzflower.validation import integer_at_least
+from byzflower.wire.arrays import to_record, to_tensor
 
 __all__ = ["Checkpoint", "Resumable", "inner_state", "restore_inner_state"]
 

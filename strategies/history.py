@@ -9,7 +9,8 @@ from logging import INFO, WARNING, getLogger
 from typing import Any, Self
 
 from byzflower.steps import StepReport
-from byzflower.strategies.vetting import MetricValue, Reason, Rejection
+from byzflower.strategies.vetting import Reason, Rejection
+from byzflower.wire.metrics import MetricValue
 
 __all__ = ["RoundRecord", "log_rejections", "log_round"]
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from statistics import median
-from typing import TypeAlias
 
-from byzflower.strategies.vetting import MetricValue, Reason, Rejection, Reply, excerpt
+from byzflower.strategies.vetting import Reason, Rejection, Reply, excerpt
+from byzflower.wire.metrics import Metrics, MetricValue
 
 __all__ = ["agreeing", "finite_metrics", "median_metrics"]
-
-Metrics: TypeAlias = Mapping[str, MetricValue]
 
 
 def finite_metrics(metrics: Metrics) -> dict[str, MetricValue]:

@@ -9,10 +9,11 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from byzflower.strategies.arrays import to_record, to_tensor
-from byzflower.strategies.buffers import Buffers, buffer_median, buffer_names
-from byzflower.strategies.vetting import Expected, Payload, Reply, is_finite
+from byzflower.strategies.vetting import Expected, Reply, is_finite
 from byzflower.updates import Updates
+from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
+from byzflower.wire.payload import Payload
 
 __all__ = ["Model"]
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from logging import ERROR, INFO, WARNING, getLogger
 from math import floor
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -25,9 +25,7 @@ from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
 from byzflower.strategies.agreement import Agreement, agree
-from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.strategies.attribution import attribute
-from byzflower.strategies.buffers import Buffers
 from byzflower.strategies.checkpoint import (
     Checkpoint,
     check_resumable,
@@ -43,8 +41,6 @@ from byzflower.strategies.model import Model
 from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import (
-    MetricValue,
-    Payload,
     Reason,
     Rejection,
     Reply,
@@ -52,6 +48,10 @@ from byzflower.strategies.vetting import (
     excerpt,
 )
 from byzflower.validation import integer_at_least, non_negative_int
+from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.buffers import Buffers
+from byzflower.wire.metrics import MetricValue
+from byzflower.wire.payload import Payload, check_payload
 
 __all__ = ["Robust"]
 
@@ -592,8 +592,7 @@ def _check_malicious(bound: int | float) -> None:
 
 
 def _check_payload(inner: Strategy, payload: str) -> None:
-    if payload not in get_args(Payload):
-        raise ValueError(f"`payload` needs to be 'model' or 'gradient'; found {payload!r}")
+    check_payload(payload)
     steps_with_gradients = isinstance(inner, ServerSGD)
     if steps_with_gradients and payload == "model":
         raise ValueError("`ServerSGD` needs payload='gradient'; found 'model'")

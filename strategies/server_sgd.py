@@ -13,9 +13,9 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from torch import Tensor
 
-from byzflower.strategies.arrays import to_record, to_tensor
-from byzflower.strategies.buffers import Buffers, buffer_median, buffer_names
 from byzflower.strategies.schedules import Schedule
+from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
 
 __all__ = ["ServerSGD"]
 

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import isfinite
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
 from torch import Tensor
 
-from byzflower.strategies.arrays import NUMPY_STYPE, SharedArray
+from byzflower.wire.arrays import NUMPY_STYPE, SharedArray
+from byzflower.wire.metrics import MetricValue
+from byzflower.wire.payload import Payload, declared
 
 __all__ = [
     "Expected",
-    "MetricValue",
-    "Payload",
     "Reason",
     "Rejection",
     "Reply",
@@ -33,12 +33,6 @@ __all__ = [
     "excerpt",
     "is_finite",
 ]
-
-MetricValue: TypeAlias = int | float | list[int] | list[float]
-"""What a MetricRecord holds under one key."""
-
-Payload: TypeAlias = Literal["model", "gradient"]
-"""What the arrays of a reply to training are."""
 
 # `numpy.save` headers take 128 bytes for most arrays; what is longer is no header of ours.
 _LONGEST_HEADER = 1024
@@ -245,8 +239,8 @@ class Vetting:
     examples_key : str
         Metric with the number of examples, which the one MetricRecord must hold.
     payload : {"model", "gradient"}
-        What the arrays are taken for. Clients of this package declare it, in the ConfigRecord
-        "byzflower" under "payload"; a reply that declares the other one is turned away.
+        What the arrays are taken for. Clients of this package declare it, see
+        `byzflower.wire.payload`; a reply that declares the other one is turned away.
     """
 
     expected: Mapping[str, Expected]
@@ -322,15 +316,12 @@ class Vetting:
         return {key: self._tensor(key, record[key]) for key in self.expected}
 
     def _check_declaration(self, message: Message) -> None:
-        record = message.content.get("byzflower")
-        declared = record.get("payload") if isinstance(record, ConfigRecord) else None
-        if not isinstance(declared, str) or declared not in get_args(Payload):
-            return
-        if declared != self.payload:
+        found = declared(message.content)
+        if found is not None and found != self.payload:
             raise _MalformedError(
                 Reason.PAYLOAD,
-                f"sends {declared}s; this strategy expects {self.payload}s: set "
-                f"payload={declared!r} or let the clients send {self.payload}s",
+                f"sends {found}s; this strategy expects {self.payload}s: set "
+                f"payload={found!r} or let the clients send {self.payload}s",
             )
 
     def _tensor(self, key: str, array: Array) -> Tensor:

@@ -13,9 +13,9 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from byzflower.geometry import finite_rows
-from byzflower.strategies.arrays import to_record, to_tensor
-from byzflower.strategies.buffers import Buffers, buffer_names
 from byzflower.updates import Updates, stacked_view
+from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.buffers import Buffers, buffer_names
 
 __all__ = ["Forgery"]
 

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from byzflower.attack import Attack, SignFlip
 from byzflower.clients.adversary.forgery import Forgery
-from byzflower.clients.algorithms import Payload
-from byzflower.clients.payload import check_payload, declared
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
-from byzflower.strategies.buffers import Buffers
 from byzflower.validation import non_negative_int
+from byzflower.wire.buffers import Buffers
 from byzflower.wire.grid import ForwardingGrid
+from byzflower.wire.payload import Payload, check_payload, declared
 
 __all__ = ["Adversary"]
 
@@ -67,7 +66,7 @@ class Adversary(ForwardingGrid):
     seed : int
         Seed ≥ 0; the attack's randomness in round t follows from (seed, t).
     buffers : collection of str, callable or None
-        Arrays that are no parameters, see `byzflower.strategies.buffers.buffer_names`.
+        Arrays that are no parameters, see `byzflower.wire.buffers.buffer_names`.
 
     Raises
     ------

@@ -16,15 +16,15 @@ all carry that dimension.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.wire.payload import Payload
 
 __all__ = ["Algorithm", "Payload", "State", "Step"]
 
-Payload = Literal["model", "gradient"]
 State = dict[str, Tensor]
 
 

@@ -35,7 +35,7 @@ class InProcessGrid(Grid):
     order of the node ids. A client that raises makes an error reply, as it does on Flower's own
     engines; `KeyboardInterrupt` and other non-`Exception`s end the run. Clients get tensors of
     their own and may modify them; the tensors of a reply are shared with the server, as
-    `byzflower.strategies.arrays.SharedArray` says.
+    `byzflower.wire.arrays.SharedArray` says.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from copy import copy
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
-from byzflower.strategies.arrays import SharedArray, to_tensor
+from byzflower.wire.arrays import SharedArray, to_tensor
 
 __all__ = ["Broadcast", "detached"]
 
@@ -30,7 +30,7 @@ class Broadcast:
     Examples
     --------
     >>> import torch
-    >>> from byzflower.strategies.arrays import to_record
+    >>> from byzflower.wire.arrays import to_record
     >>> content = RecordDict({"arrays": to_record({"weight": torch.zeros(2)})})
     >>> broadcast = Broadcast(content)
     >>> first, second = broadcast.copy(), broadcast.copy()

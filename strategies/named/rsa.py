@@ -11,11 +11,11 @@ from flwr.serverapp.strategy import FedAvg
 
 from byzflower.geometry import Geometry
 from byzflower.steps import Aggregator, Explanation, StepReport, remaining_faults
-from byzflower.strategies.buffers import Buffers
 from byzflower.strategies.named.options import RobustOptions
 from byzflower.strategies.robust import Robust
 from byzflower.updates import Updates
 from byzflower.validation import positive
+from byzflower.wire.buffers import Buffers
 
 __all__ = ["Rsa", "SignVotes"]
 

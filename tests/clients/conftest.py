@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.app.metadata import Metadata
 from torch import Tensor
 
-from byzflower.strategies.arrays import to_record
+from byzflower.wire.arrays import to_record
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ import byzflower as bf
 from byzflower.clients.adversary import Adversary
 from byzflower.simulations.engines import InProcessGrid
 from byzflower.strategies import Robust
-from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.wire.arrays import to_record, to_tensor
 
 H, F = 5, 2
 N = H + F

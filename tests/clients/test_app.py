@@ -20,7 +20,7 @@ from byzflower.clients import (
     Saga,
     make_client_app,
 )
-from byzflower.strategies.arrays import SharedArray, to_record, to_tensor
+from byzflower.wire.arrays import SharedArray, to_record, to_tensor
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from byzflower.clients import (
     sign_flip_mod,
     zero_mod,
 )
-from byzflower.strategies.arrays import to_tensor
+from byzflower.wire.arrays import to_tensor
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from flwr.serverapp.strategy import (
 from torch import nn
 
 from byzflower.clients import Adversary, ClientTask, LocalSGD, Momentum, Objective, make_client_app
-from byzflower.clients.payload import declared
 from byzflower.simulations.engines import BatchedGrid, InProcessGrid
-from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.payload import declared
 
 N = 7
 

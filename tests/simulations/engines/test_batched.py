@@ -21,8 +21,8 @@ from byzflower.clients import (
     nan_mod,
 )
 from byzflower.simulations.engines import BatchedGrid, InProcessGrid
-from byzflower.strategies.arrays import to_record, to_tensor
 from byzflower.updates import stacked_view
+from byzflower.wire.arrays import to_record, to_tensor
 
 N, ROUNDS = 6, 20
 

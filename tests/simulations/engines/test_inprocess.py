@@ -11,7 +11,7 @@ from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from byzflower.simulations.engines import InProcessGrid, run_in_process
-from byzflower.strategies.arrays import SharedArray, to_record, to_tensor
+from byzflower.wire.arrays import SharedArray, to_record, to_tensor
 
 NODES = 4
 

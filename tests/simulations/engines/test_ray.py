@@ -25,7 +25,7 @@ from byzflower.clients.app import make_client_app
 from byzflower.clients.task import ClientTask
 from byzflower.simulations.engines import partition_ids, run_in_process, run_on_ray
 from byzflower.strategies import Robust, ServerSGD
-from byzflower.strategies.arrays import to_record, to_tensor
+from byzflower.wire.arrays import to_record, to_tensor
 
 pytest.importorskip("ray")
 

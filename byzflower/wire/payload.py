@@ -1,16 +1,18 @@
-"""What the arrays of a train reply are: a model or a gradient, in the reply's own words."""
+"""What the arrays of a reply to training are: a model or a gradient, as the reply declares."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from flwr.app import ConfigRecord, RecordDict
 
-from byzflower.clients.algorithms import Payload
+__all__ = ["RECORD", "Payload", "check_payload", "declare", "declared"]
 
-__all__ = ["check_payload", "declare", "declared"]
+Payload: TypeAlias = Literal["model", "gradient"]
+"""What the arrays of a reply to training are."""
 
-_RECORD = "byzflower"
+RECORD = "byzflower"
+"""Name of the ConfigRecord that says so, under the key "payload"."""
 
 
 def declare(content: RecordDict, payload: Payload) -> None:
@@ -21,7 +23,7 @@ def declare(content: RecordDict, payload: Payload) -> None:
     >>> dict(content["byzflower"])
     {'payload': 'gradient'}
     """
-    content[_RECORD] = ConfigRecord({"payload": payload})
+    content[RECORD] = ConfigRecord({"payload": payload})
 
 
 def declared(content: RecordDict) -> Payload | None:
@@ -32,7 +34,7 @@ def declared(content: RecordDict) -> Payload | None:
     >>> declared(content), declared(RecordDict())
     ('gradient', None)
     """
-    record = content.get(_RECORD)
+    record = content.get(RECORD)
     value = record.get("payload") if isinstance(record, ConfigRecord) else None
     return next((payload for payload in get_args(Payload) if payload == value), None)
 
