@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,6 +46,8 @@ __all__ = [
     "Weighted",
     "compose",
 ]
+
+_NOTES_THAT_NAME_ROWS = frozenset({"selected", "clipped_rows"})
 
 
 class Step(ABC):
@@ -235,15 +237,26 @@ class Pipeline(Aggregator):
         weights = original_weights(decision.plan, geometry, updates.n)
         value, backend = carry_out(decision.plan, geometry, updates, center)
         kept = tuple(int(i) for i in geometry.kept)
-        *earlier, last = decision.steps
-        note = dict(last.note)
+        *earlier, last = self._rows_as_passed_in(decision.steps, kept)
         if backend is not None:
-            note["backend"] = backend
-        selected = note.get("selected")
-        if isinstance(selected, tuple) and self._keeps_rows:  # count rows as they came
-            note["selected"] = tuple(kept[i] for i in selected)
-        last = dataclasses.replace(last, note=note)
+            last = dataclasses.replace(last, note={**last.note, "backend": backend})
         return Explanation(value, weights, decision.f, kept, (*earlier, last))
+
+    def _rows_as_passed_in(
+        self, reports: Sequence[StepReport], kept: Sequence[int]
+    ) -> Iterator[StepReport]:
+        """Count the rows that reports name as the caller does, up to a step that makes new ones."""
+        countable = True
+        for step, report in zip((*self.before, self.rule), reports, strict=True):
+            note = dict(report.note)
+            for key in _NOTES_THAT_NAME_ROWS & note.keys():
+                named = note.pop(key)
+                if countable and isinstance(named, tuple):
+                    note[key] = tuple(kept[i] for i in named)
+                elif key == "selected":  # of the rows that the steps before it have made
+                    note[key] = named
+            yield dataclasses.replace(report, note=note)
+            countable = countable and isinstance(step, PreAggregator) and step.keeps_rows
 
     def decide(self, geometry: Geometry, f: int, rng: torch.Generator | None = None) -> Decision:
         """Run every step in n dimensions; the plan is over the geometry's kept original rows."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import cast
 
 import numpy as np
 import torch
@@ -42,6 +44,8 @@ class Agreement:
         ``None`` if not measured.
     shares : dict or None
         Weight of each node × number of nodes; ``None`` for coordinate-wise rules.
+    clipped : frozenset of int or None
+        Nodes whose updates were clipped; ``None`` if no step of the rule clips single updates.
     """
 
     used: tuple[Reply, ...]
@@ -51,6 +55,7 @@ class Agreement:
     explanation: Explanation | None = None
     distances: dict[int, float] | None = None
     shares: dict[int, float] | None = None
+    clipped: frozenset[int] | None = None
 
 
 def agree(
@@ -115,6 +120,7 @@ def agree(
         explanation=explanation,
         distances=_distances(updates, replies, explanation) if measure_distances else None,
         shares=_shares(replies, explanation),
+        clipped=_clipped(replies, explanation),
     )
 
 
@@ -157,3 +163,11 @@ def _shares(replies: tuple[Reply, ...], explanation: Explanation) -> dict[int, f
     return {
         replies[row].node_id: float(explanation.weights[row]) * rows for row in explanation.kept
     }
+
+
+def _clipped(replies: tuple[Reply, ...], explanation: Explanation) -> frozenset[int] | None:
+    found = [step.note["clipped_rows"] for step in explanation.steps if "clipped_rows" in step.note]
+    if not found:
+        return None
+    rows = cast("list[tuple[int, ...]]", found)
+    return frozenset(replies[row].node_id for row in chain.from_iterable(rows))

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from logging import ERROR, INFO, WARNING, getLogger
 from math import floor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ from byzflower.strategies.checkpoint import (
     inner_state,
     restore_inner_state,
 )
-from byzflower.strategies.conduct import Conduct
+from byzflower.strategies.conduct import Conduct, append_outcomes, outcomes_of
 from byzflower.strategies.errors import TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord, log_rejections, log_round
 from byzflower.strategies.inner import restored_on_error, without_counts
@@ -100,7 +101,11 @@ class Robust(Strategy):
     max_skipped_rounds : int or None
         The run stops after that many rounds in a row left the model unchanged; never if ``None``.
     quarantine_after : int or None
-        Ignore a node after that many malformed replies to training; never by default.
+        Ignore a node after that many malformed replies to training; never by default, and never
+        more nodes at a time than may be malicious.
+    conduct_file : str, Path or None
+        JSON-lines file to which what each node did is appended after every round: weight,
+        distance, clipping, rejection. ``Conduct.read`` and ``byzflower conduct FILE`` read it.
     checkpoint : Checkpoint or None
         Where `start` saves the run, and whence it goes on after a crash; see `Checkpoint`.
     measure_distances : bool
@@ -160,6 +165,7 @@ class Robust(Strategy):
         seed: int | None = None,
         max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
+        conduct_file: str | Path | None = None,
         checkpoint: Checkpoint | None = None,
         measure_distances: bool = True,
     ) -> None:
@@ -184,6 +190,7 @@ class Robust(Strategy):
         if checkpoint is not None:
             check_resumable(inner)
         self.checkpoint = checkpoint
+        self.conduct_file = conduct_file
         self.measure_distances = measure_distances
         self.seed = None if seed is None else non_negative_int(seed, "seed")
         self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
@@ -347,7 +354,6 @@ class Robust(Strategy):
         self._last_round = server_round
         self._model = Model(arrays, self.buffers)
         self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
-        self.conduct.ask([message.metadata.dst_node_id for message in self._asked])
         self._warn_of_too_few(len(self._asked))
         return list(self._asked)
 
@@ -401,16 +407,25 @@ class Robust(Strategy):
             skipped="" if problem is None else _one_line(problem) + self._mistake(rejections),
         )
         self.history.append(record)
-        for rejection in rejections:
-            self.conduct.reject(rejection)
+        outcomes = outcomes_of(
+            server_round,
+            [message.metadata.dst_node_id for message in self._asked],
+            {reply.node_id for reply in agreement.used},
+            rejections,
+            used=outcome is not None,
+            shares=agreement.shares,
+            distances=agreement.distances,
+            clipped=agreement.clipped,
+        )
+        self.conduct.note(outcomes)
+        if self.conduct_file is not None:
+            append_outcomes(self.conduct_file, outcomes)
         log_rejections("aggregate_train", rejections)
         log_round(record)
         if outcome is None:
             return self._skip(record, problem)
         arrays, metrics = outcome
         self._skipped = 0
-        nodes = [reply.node_id for reply in agreement.used]
-        self.conduct.accept(nodes, agreement.distances, agreement.shares)
         metrics.update(record.to_metrics())
         return arrays, MetricRecord(metrics)
 
@@ -467,8 +482,9 @@ class Robust(Strategy):
         vet = vetting.train if train else vetting.evaluate
         answers, rejections = attribute(messages, asked)
         accepted = []
+        quarantined = self._quarantined(len(asked))
         for node_id, message in answers.items():
-            if self._is_quarantined(node_id) and not message.has_error():
+            if node_id in quarantined and not message.has_error():
                 detail = f"{self.conduct.offences(node_id)} malformed replies before"
                 rejections.append(Rejection(node_id, Reason.QUARANTINED, detail))
                 continue
@@ -479,9 +495,10 @@ class Robust(Strategy):
                 accepted.append(outcome)
         return accepted, rejections
 
-    def _is_quarantined(self, node_id: int) -> bool:
-        limit = self.quarantine_after
-        return limit is not None and self.conduct.offences(node_id) >= limit
+    def _quarantined(self, asked: int) -> frozenset[int]:
+        if self.quarantine_after is None:
+            return frozenset()
+        return self.conduct.quarantined(self.quarantine_after, self.faults(asked))
 
     def _step(
         self, server_round: int, model: Model, agreement: Agreement

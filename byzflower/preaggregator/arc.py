@@ -13,7 +13,7 @@ from byzflower.plans import Mixing
 from byzflower.registry import register
 from byzflower.steps import PreAggregator
 
-__all__ = ["ARC", "clipping"]
+__all__ = ["ARC", "clipped_rows", "clipping"]
 
 
 def clipping(norms: Array, threshold: float) -> Array:
@@ -24,6 +24,12 @@ def clipping(norms: Array, threshold: float) -> Array:
     return np.diag(factors)
 
 
+def clipped_rows(norms: Array, threshold: float) -> dict[str, object]:
+    """Report which rows are longer than ``threshold``, and how many."""
+    rows = tuple(np.flatnonzero(norms > threshold).tolist())
+    return {"clipped": len(rows), "clipped_rows": rows}
+
+
 @register("preaggregator")
 @dataclass(frozen=True)
 class ARC(PreAggregator):
@@ -31,7 +37,7 @@ class ARC(PreAggregator):
 
     If a rule is (f, κ)-robust, the rule after ARC is (f, κ + 2f/(n−2f))-robust (Theorem 3.2), and
     the aggregate's norm is at most the largest honest norm (Lemma 5.1). ``explain`` reports the
-    threshold and how many rows were clipped.
+    threshold and which rows were clipped.
 
     >>> import torch
     >>> import byzflower as bf
@@ -50,8 +56,5 @@ class ARC(PreAggregator):
         norms = np.sqrt(geometry.squared_norms())
         clipped = 2 * f * (geometry.n - f) // geometry.n
         threshold = float(np.sort(norms)[::-1][clipped])
-        note = {
-            "threshold": threshold * geometry.unit,
-            "clipped": int(np.count_nonzero(norms > threshold)),
-        }
+        note = {"threshold": threshold * geometry.unit, **clipped_rows(norms, threshold)}
         return Mixing(clipping(norms, threshold), f, note)

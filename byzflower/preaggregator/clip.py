@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 
 from byzflower.geometry import Geometry
 from byzflower.plans import Mixing
-from byzflower.preaggregator.arc import clipping
+from byzflower.preaggregator.arc import clipped_rows, clipping
 from byzflower.registry import register
 from byzflower.steps import PreAggregator
 from byzflower.validation import positive
@@ -44,5 +43,5 @@ class Clip(PreAggregator):
         """Scale the rows longer than c down to it."""
         norms = geometry.norms_of_rows()
         threshold = self.c / geometry.unit
-        note = {"threshold": self.c, "clipped": int(np.count_nonzero(norms > threshold))}
+        note = {"threshold": self.c, **clipped_rows(norms, threshold)}
         return Mixing(clipping(norms, threshold), f, note)

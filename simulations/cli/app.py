@@ -15,7 +15,7 @@ from byzflower.simulations.errors import ExperimentError
 __all__ = ["app"]
 
 # In the order `--help` lists them; a module is named as its command, but `list` is taken by Python.
-COMMANDS = ("run", "certify", "bench", "list")
+COMMANDS = ("run", "certify", "bench", "conduct", "list")
 MODULES = {"list": "catalogue"}
 
 app = typer.Typer(

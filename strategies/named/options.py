@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypedDict
+
+from byzflower.strategies.checkpoint import Checkpoint
 
 __all__ = ["RobustOptions"]
 
@@ -13,4 +16,6 @@ class RobustOptions(TypedDict, total=False):
     seed: int | None
     max_skipped_rounds: int | None
     quarantine_after: int | None
+    conduct_file: str | Path | None
+    checkpoint: Checkpoint | None
     measure_distances: bool

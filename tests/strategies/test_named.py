@@ -11,6 +11,7 @@ import pytest
 from byzflower.strategies import (
     AggregaThor,
     ByrdSaga,
+    Checkpoint,
     MixTailor,
     Resam,
     Robust,
@@ -20,7 +21,14 @@ from byzflower.strategies import (
 )
 from byzflower.strategies.named.options import RobustOptions
 
-OPTIONS = {"seed": 3, "max_skipped_rounds": 2, "quarantine_after": 4, "measure_distances": False}
+OPTIONS = {
+    "seed": 3,
+    "max_skipped_rounds": 2,
+    "quarantine_after": 4,
+    "conduct_file": "conduct.jsonl",
+    "checkpoint": Checkpoint("checkpoints"),
+    "measure_distances": False,
+}
 PRESETS: dict[str, Callable[..., Robust]] = {
     "AggregaThor": AggregaThor,
     "ByrdSaga": ByrdSaga,

@@ -637,39 +637,6 @@ def test_repeat_offenders_are_quarantined_on_request(make_content: Any, make_rou
     assert (rejection.node_id, rejection.detail) == (101, "2 malformed replies before")
 
 
-def test_conduct_tells_who_is_far_and_who_is_not_used(make_content: Any, make_round: Any) -> None:
-    strategy = Robust(FedAvg(), "multi_krum", 1)
-    rounds = make_round(strategy, MODEL, 5)
-    for _ in range(3):
-        rounds.run(shifted(make_content))
-    bad = shifted(make_content)
-    del bad[1]["metrics"]
-    rounds.run(bad)
-    rows = {row["node"]: row for row in strategy.conduct.to_rows()}
-    assert rows[105]["weight"] == 0
-    assert sum(strategy.conduct[n].weight for n in rounds.nodes) == pytest.approx(3 * 5 + 4)
-    assert rows[105]["distance"] > 100 * rows[103]["distance"]
-    assert [row["node"] for row in strategy.conduct.to_rows()][:2] == [102, 105]
-    assert strategy.conduct[102].accepted == 3
-    assert "records: 1" in strategy.conduct.table()
-
-
-def test_coordinate_wise_rules_give_no_weights(make_content: Any, make_round: Any) -> None:
-    strategy = Robust(FedAvg(), "median", 1)
-    make_round(strategy, MODEL, 5).run(shifted(make_content))
-    row = strategy.conduct.to_rows()[0]
-    assert row["node"] == 105
-    assert np.isnan(row["weight"])
-
-
-def test_distances_need_not_be_measured(make_content: Any, make_round: Any) -> None:
-    strategy = Robust(FedAvg(), "multi_krum", 1, measure_distances=False)
-    make_round(strategy, MODEL, 5).run(shifted(make_content))
-    rows = strategy.conduct.to_rows()
-    assert all(np.isnan(row["distance"]) for row in rows)
-    assert {row["node"]: row["accepted"] for row in rows} == dict.fromkeys(range(101, 106), 1)
-
-
 def test_shared_arrays_reach_the_rule_without_a_copy(
     make_round: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
