@@ -11,11 +11,12 @@ from typing import ClassVar
 import torch
 
 from byzflower.aggregator import Aggregator, Explanation, StepReport, is_defined
+from byzflower.configured import Configured
 from byzflower.errors import InfeasibleError
 from byzflower.preaggregator import Resampling
 from byzflower.registry import register
 from byzflower.specs import parse
-from byzflower.steps import Pipeline, Rule, written
+from byzflower.steps import Pipeline, Rule
 from byzflower.updates import Updates
 from byzflower.validation import integer_at_least, non_negative_int
 
@@ -45,7 +46,7 @@ def default_pool() -> tuple[str, ...]:
 
 @register("pool")
 @dataclass(frozen=True)
-class MixTailor(Aggregator):
+class MixTailor(Configured, Aggregator):
     """Draw one member of a pool uniformly and apply it, anew in every call.
 
     An attacker who knows the pool cannot tailor to the draw. Members that are not defined for
@@ -91,11 +92,6 @@ class MixTailor(Aggregator):
         if self.resampling is not None:
             integer_at_least(self.resampling, 1, self.name, "resampling")
         _pipelines(self.pool, self.resampling)  # refuses what cannot be a member
-
-    @property
-    def spec(self) -> str:
-        """The text that :func:`byzflower.parse` turns into this pool."""
-        return written(self.name, self)
 
     @property
     def needs_center(self) -> bool:

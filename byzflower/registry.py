@@ -1,39 +1,48 @@
-"""Names of rules, pre-aggregators and attacks; a class enters by being decorated."""
+"""Names of everything that a spec can hold; a class enters by being decorated.
+
+Each kind has a package of its own, imported when its names are first asked for: naming rules and
+attacks never imports Flower, which clients and the simulations need.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
-__all__ = ["attacks", "pools", "preaggregators", "register", "rules"]
+__all__ = ["KINDS", "attacks", "pools", "preaggregators", "register", "registered", "rules"]
 
 _C = TypeVar("_C", bound=type[Any])
-_REGISTRIES: dict[str, dict[str, type[Any]]] = {
-    "rule": {},
-    "preaggregator": {},
-    "attack": {},
-    "pool": {},
-}
 _PACKAGES = {
     "rule": "byzflower.rule",
     "preaggregator": "byzflower.preaggregator",
-    "attack": "byzflower.attack",
     "pool": "byzflower.mixtailor",
+    "attack": "byzflower.attack",
+    "client": "byzflower.clients.algorithms",
+    "schedule": "byzflower.strategies.schedules",
+    "dataset": "byzflower.simulations.datasets",
+    "model": "byzflower.simulations.models",
+    "partition": "byzflower.simulations.partitions",
 }
+KINDS = tuple(_PACKAGES)
+"""What can be registered."""
+_REGISTRIES: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
 
 
 def register(kind: str) -> Callable[[_C], _C]:
-    """Class decorator: enter a rule, preaggregator, attack or pool under its ``name``.
+    """Class decorator: enter a frozen dataclass under its ``name``, as one of :data:`KINDS`.
 
-    A class defined anew, as in a notebook's cell run twice, takes its predecessor's place. Its
+    Specs, options of the command line, ``byzflower list`` and the checks of parameters then know
+    it. A class defined anew, as in a notebook's cell run twice, takes its predecessor's place. Its
     attribute ``reference`` names the paper; the former name, ``source``, is read with a warning.
 
     Raises
     ------
     ValueError
-        For an unknown kind, a class without a name, or a name that another class has.
+        For an unknown kind, a class without a name, one that is no frozen dataclass, or a name
+        that another class has.
     """
     if kind not in _REGISTRIES:
         raise ValueError(f"`register` needs one of {', '.join(_REGISTRIES)}; found {kind!r}")
@@ -43,6 +52,10 @@ def register(kind: str) -> Callable[[_C], _C]:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(
                 f"`{cls.__qualname__}` needs a `name` that specs can hold; found {name!r}"
+            )
+        if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"`{cls.__qualname__}` needs @dataclass(frozen=True) below @register; found none"
             )
         other = _REGISTRIES[kind].get(name, cls)
         if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -57,7 +70,12 @@ def register(kind: str) -> Callable[[_C], _C]:
     return enter
 
 
-def _registered(kind: str) -> dict[str, type[Any]]:
+def registered(kind: str) -> dict[str, type[Any]]:
+    """Spec name → class, for everything of one of :data:`KINDS`.
+
+    >>> sorted(registered("preaggregator"))
+    ['arc', 'bucketing', 'clip', 'nnm', 'resampling']
+    """
     import_module(_PACKAGES[kind])  # the package imports its modules, which register
     return dict(sorted(_REGISTRIES[kind].items()))
 
@@ -69,7 +87,7 @@ def rules() -> dict[str, type[Any]]:
     >>> bf.rules()["krum"].needs
     'n ≥ 2f+3'
     """
-    return _registered("rule")
+    return registered("rule")
 
 
 def preaggregators() -> dict[str, type[Any]]:
@@ -78,7 +96,7 @@ def preaggregators() -> dict[str, type[Any]]:
     >>> sorted(preaggregators())
     ['arc', 'bucketing', 'clip', 'nnm', 'resampling']
     """
-    return _registered("preaggregator")
+    return registered("preaggregator")
 
 
 def pools() -> dict[str, type[Any]]:
@@ -87,7 +105,7 @@ def pools() -> dict[str, type[Any]]:
     >>> pools()
     {'mixtailor': <class 'byzflower.mixtailor.MixTailor'>}
     """
-    return _registered("pool")
+    return registered("pool")
 
 
 def attacks() -> dict[str, type[Any]]:
@@ -96,4 +114,4 @@ def attacks() -> dict[str, type[Any]]:
     >>> attacks()["alie"](tau=1.5).spec
     'alie(tau=1.5)'
     """
-    return _registered("attack")
+    return registered("attack")

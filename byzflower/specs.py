@@ -5,15 +5,21 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from byzflower.attack import Attack
-from byzflower.errors import SpecError
-from byzflower.registry import attacks, pools, preaggregators, rules
+from byzflower.errors import SpecError, did_you_mean
+from byzflower.registry import pools, preaggregators, registered, rules
 from byzflower.steps import Aggregator, PreAggregator, Rule, compose
 
-__all__ = ["build", "expression", "parse", "parse_attack"]
+if TYPE_CHECKING:
+    from byzflower.attack import Attack
+
+__all__ = ["expression", "parse", "parse_attack", "parse_one"]
+
+_T = TypeVar("_T")
+_SHORT = {"lr": "learning_rate"}
+"""Parameter → the name it stands for, in every spec."""
+_TEXT = {"preaggregator": "pre-aggregator", "dataset": "data set"}
 
 
 def parse(spec: str | Aggregator) -> Aggregator:
@@ -42,8 +48,8 @@ def parse(spec: str | Aggregator) -> Aggregator:
     if isinstance(spec, Aggregator):
         return spec
     *before, last = _chain(spec)
-    steps = [build(node, preaggregators(), "pre-aggregator", spec) for node in before]
-    rule = build(last, {**rules(), **pools()}, "rule", spec)
+    steps = [_build(node, preaggregators(), "preaggregator", spec) for node in before]
+    rule = _build(last, {**rules(), **pools()}, "rule", spec)
     if not steps:
         return cast(Aggregator, rule)
     if not isinstance(rule, Rule):
@@ -60,12 +66,44 @@ def parse_attack(spec: str | Attack) -> Attack:
     >>> parse_attack("alie(tau=1.5)").spec
     'alie(tau=1.5)'
     """
-    if isinstance(spec, Attack):
+    from byzflower.attack import Attack  # noqa: PLC0415  (attacks parse rules)
+
+    return parse_one(spec, "attack", Attack)
+
+
+def parse_one(spec: str | _T, kind: str, base: type[_T]) -> _T:
+    """Build what a spec of one name describes: an attack, a client, a data set, ….
+
+    Parameters
+    ----------
+    spec
+        A name with optional parameters in parentheses; an object of ``base`` is returned as it is.
+    kind
+        One of :data:`byzflower.registry.KINDS`.
+    base
+        What everything of this kind derives from.
+
+    Raises
+    ------
+    SpecError
+        For an unknown name or parameter, a value out of range, or text that is no spec.
+
+    Examples
+    --------
+    >>> parse_one("krum(p=3)", "rule", Rule)
+    Krum(p=3)
+    """
+    if isinstance(spec, base):
         return spec
-    nodes = _chain(spec)
-    if len(nodes) != 1:
-        raise SpecError(f"an attack is one name with parameters; found {spec!r}")
-    return cast(Attack, build(nodes[0], attacks(), "attack", spec))
+    text = cast(str, spec)
+    needed = f"{_one(kind)} is a name with parameters, such as name(parameter=1)"
+    built = _build(expression(text, needed), registered(kind), kind, text)
+    if not isinstance(built, base):
+        raise SpecError(
+            f"{_one(kind)} needs to derive from `{base.__qualname__}`; "
+            f"found {type(built).__qualname__}"
+        )
+    return built
 
 
 def expression(text: str, needed: str) -> ast.expr:
@@ -76,6 +114,14 @@ def expression(text: str, needed: str) -> ast.expr:
         raise SpecError(f"{needed}; found {text!r}") from None
 
 
+def _text(kind: str) -> str:
+    return _TEXT.get(kind, kind)
+
+
+def _one(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {_text(kind)}"
+
+
 def _chain(spec: str) -> list[ast.expr]:
     node = expression(spec, 'a spec looks like "arc > nnm > krum(p=3)"')
     if isinstance(node, ast.Compare) and all(isinstance(op, ast.Gt) for op in node.ops):
@@ -83,31 +129,19 @@ def _chain(spec: str) -> list[ast.expr]:
     return [node]
 
 
-def build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: str) -> object:
+def _build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: str) -> object:
     """Instantiate the class that one parsed step names, from literal parameters only."""
     call = node if isinstance(node, ast.Call) else None
     head = node if call is None else call.func
     if not isinstance(head, ast.Name):
         found = ast.unparse(node)
-        hint = _nearest(found.replace(" - ", "_"), catalogue)
-        raise SpecError(f"a {kind} is a name with parameters; found {found!r}{hint}")
+        hint = did_you_mean(found.replace(" - ", "_"), catalogue)
+        raise SpecError(f"{_one(kind)} is a name with parameters; found {found!r}{hint}")
     if head.id not in catalogue:
-        raise SpecError(f"unknown {kind} `{head.id}` in {spec!r}{_hint(head.id, kind, catalogue)}")
+        hint = _hint(head.id, kind, catalogue)
+        raise SpecError(f"unknown {_text(kind)} `{head.id}` in {spec!r}{hint}")
     cls = catalogue[head.id]
-    names = [f.name for f in dataclasses.fields(cls) if f.init]
-    values: dict[str, object] = {}
-    for position, argument in enumerate(call.args if call else ()):
-        if position >= len(names):
-            raise SpecError(f"`{head.id}` takes {_listing(names)}; found {ast.unparse(node)!r}")
-        values[names[position]] = _value(argument, head.id)
-    for keyword in call.keywords if call else ():
-        if keyword.arg not in names:
-            raise SpecError(
-                f"`{head.id}` has no parameter `{keyword.arg}`; it takes {_listing(names)}"
-            )
-        if keyword.arg in values:
-            raise SpecError(f"`{head.id}` takes `{keyword.arg}` once; found {ast.unparse(node)!r}")
-        values[keyword.arg] = _value(keyword.value, head.id)
+    values = {} if call is None else _parameters(call, head.id, cls)
     try:
         return cls(**values)
     except TypeError:
@@ -126,6 +160,25 @@ def build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: s
         raise SpecError(str(error)) from None
 
 
+def _parameters(call: ast.Call, owner: str, cls: type[Any]) -> dict[str, object]:
+    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    values: dict[str, object] = {}
+    for position, argument in enumerate(call.args):
+        if position >= len(names):
+            raise SpecError(f"`{owner}` takes {_listing(names)}; found {ast.unparse(call)!r}")
+        values[names[position]] = _value(argument, owner)
+    for keyword in call.keywords:
+        name = keyword.arg if keyword.arg in names else _SHORT.get(keyword.arg or "", keyword.arg)
+        if name not in names:
+            raise SpecError(
+                f"`{owner}` has no parameter `{keyword.arg}`; it takes {_listing(names)}"
+            )
+        if name in values:
+            raise SpecError(f"`{owner}` takes `{name}` once; found {ast.unparse(call)!r}")
+        values[name] = _value(keyword.value, owner)
+    return values
+
+
 def _value(node: ast.expr, owner: str) -> object:
     if isinstance(node, ast.Name):
         return node.id
@@ -136,11 +189,15 @@ def _value(node: ast.expr, owner: str) -> object:
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError):
+        value = node
+    numbers = isinstance(value, dict) and all(
+        isinstance(item, int | float) for pair in value.items() for item in pair
+    )
+    if not numbers and not isinstance(value, int | float | str | None):
         raise SpecError(
-            f"parameters of `{owner}` are numbers, names or lists; found {ast.unparse(node)!r}"
-        ) from None
-    if not isinstance(value, int | float | str | None):
-        raise SpecError(f"parameters of `{owner}` are numbers, names or lists; found {value!r}")
+            f"parameters of `{owner}` are numbers, names, lists or dictionaries of numbers; "
+            f"found {ast.unparse(node)!r}"
+        )
     return value
 
 
@@ -151,11 +208,6 @@ def _listing(names: list[str]) -> str:
 def _hint(name: str, kind: str, catalogue: Mapping[str, object]) -> str:
     if kind == "rule" and name in preaggregators():
         return f"; `{name}` is a pre-aggregator and needs a rule after it"
-    if kind == "pre-aggregator" and name in rules():
+    if kind == "preaggregator" and name in rules():
         return f"; `{name}` is a rule and comes last"
-    return _nearest(name, catalogue) or f"; known: {', '.join(sorted(catalogue))}"
-
-
-def _nearest(name: str, catalogue: Mapping[str, object]) -> str:
-    close = get_close_matches(name.lower(), catalogue, n=1, cutoff=0.7)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    return did_you_mean(name, catalogue) or f"; known: {', '.join(catalogue)}"

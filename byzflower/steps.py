@@ -12,12 +12,13 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from byzflower.aggregator import Aggregator, Explanation, StepReport
+from byzflower.configured import Configured
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Geometry
 from byzflower.plans import (
@@ -50,14 +51,13 @@ __all__ = [
 _NOTES_THAT_NAME_ROWS = frozenset({"selected", "clipped_rows"})
 
 
-class Step(ABC):
+class Step(Configured, ABC):
     """A named, immutable piece of a pipeline.
 
     ``rows_needed`` (a, b) says that the step is defined for n ≥ a·f + b rows; ``needs`` is the
     same as text. A step with a range of another form overrides ``needs`` and :meth:`feasible`.
     """
 
-    name: ClassVar[str]
     reference: ClassVar[str]
     rows_needed: ClassVar[tuple[int, int]] = (0, 1)
     needs: ClassVar[str] = "n ≥ 1"
@@ -66,14 +66,6 @@ class Step(ABC):
         super().__init_subclass__()
         if "rows_needed" in vars(cls) and "needs" not in vars(cls):
             cls.needs = rows_as_text(*cls.rows_needed)
-
-    @property
-    def spec(self) -> str:
-        """The step as :func:`byzflower.parse` reads it: its name and non-default parameters."""
-        return written(self.name, self)
-
-    def __str__(self) -> str:
-        return self.spec
 
     @property
     def needs_gram(self) -> bool:
@@ -90,36 +82,6 @@ class Step(ABC):
         n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
         if not self.feasible(n, f):
             raise InfeasibleError(f"`{self.name}` needs {self.needs} rows; found n = {n}, f = {f}")
-
-
-def written(name: str, step: Any) -> str:
-    """Write a dataclass as a spec: its name and the parameters that are not the default.
-
-    >>> import byzflower as bf
-    >>> written("krum", bf.Krum(p=3))
-    'krum(p=3)'
-    """
-    changed = [
-        f"{f.name}={_literal(getattr(step, f.name))}"
-        for f in dataclasses.fields(step)
-        if getattr(step, f.name) != f.default
-    ]
-    return f"{name}({', '.join(changed)})" if changed else name
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, str) and value.isidentifier():
-        return value
-    if isinstance(value, tuple):
-        return f"({', '.join(repr(_plain(item)) for item in value)}{',' * (len(value) == 1)})"
-    return repr(_plain(value))
-
-
-def _plain(value: object) -> object:
-    """Return what the parser reads: specs as text, numpy's floats as Python's."""
-    if isinstance(value, Step | Aggregator):
-        return value.spec
-    return float(value) if isinstance(value, float) else value
 
 
 class PreAggregator(Step):

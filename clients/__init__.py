@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from byzflower.clients.adversary import Adversary
 from byzflower.clients.algorithms import (
-    ALGORITHMS,
     RSA,
     Algorithm,
     Gradient,
@@ -16,6 +15,7 @@ from byzflower.clients.algorithms import (
     Momentum,
     Objective,
     Saga,
+    parse_client,
 )
 from byzflower.clients.app import TrainingApp, make_client_app
 from byzflower.clients.garbage import GARBAGE, garbage_mod
@@ -30,7 +30,6 @@ from byzflower.clients.mods import (
 from byzflower.clients.task import ClientTask
 
 __all__ = [
-    "ALGORITHMS",
     "GARBAGE",
     "RSA",
     "Adversary",
@@ -47,6 +46,7 @@ __all__ = [
     "inf_mod",
     "make_client_app",
     "nan_mod",
+    "parse_client",
     "scale_mod",
     "sign_flip_mod",
     "zero_mod",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from byzflower.errors import did_you_mean
 
 __all__ = ["ExperimentError", "unknown"]
 
@@ -15,10 +16,9 @@ class ExperimentError(ValueError):
 def unknown(option: str, found: str, known: Iterable[str]) -> ExperimentError:
     """Return the error for a name that is not among the ``known`` ones, with the nearest of them.
 
-    >>> str(unknown("model", "mpl", ["mlp", "cnn"]))
-    "`model` needs one of mlp, cnn; found 'mpl' (nearest: mlp)"
+    >>> str(unknown("engine", "bached", ["batched", "ray"]))
+    "`engine` needs one of batched, ray; found 'bached'; did you mean `batched`?"
     """
     names = list(known)
-    nearest = difflib.get_close_matches(found, names, n=1)
-    hint = f" (nearest: {nearest[0]})" if nearest else ""
+    hint = did_you_mean(found, names)
     return ExperimentError(f"`{option}` needs one of {', '.join(names)}; found {found!r}{hint}")

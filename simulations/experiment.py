@@ -11,7 +11,6 @@ byzflower.errors.InfeasibleError: `krum` needs n ≥ 2f+3 rows; found n = 8, f =
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
+from byzflower.errors import did_you_mean
 from byzflower.simulations.errors import ExperimentError, unknown
 
 __all__ = [
@@ -136,9 +136,8 @@ class Experiment:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1)
-                hint = f"nearest: `{nearest[0]}`" if nearest else f"known: {', '.join(known)}"
-                raise ExperimentError(f"unknown option `{name}`; {hint}")
+                hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+                raise ExperimentError(f"unknown option `{name}`{hint}")
         return cls(**options)  # type: ignore[arg-type]  # types are checked at construction
 
     def _check_types(self) -> None:
@@ -167,12 +166,7 @@ class Experiment:
             raise ExperimentError(f"`{name}` needs {requirement}; found {getattr(self, name)!r}")
 
     def _check_names(self) -> None:
-        from byzflower.simulations.datasets import DATASETS  # noqa: PLC0415
-        from byzflower.simulations.models import MODELS  # noqa: PLC0415
-
         choices = {
-            "dataset": DATASETS,
-            "model": MODELS,
             "client": CLIENTS,
             "engine": ENGINES,
             "byzantine_data": ("none", "own"),
@@ -192,6 +186,8 @@ class Experiment:
 
     def _check_specs(self) -> None:
         import byzflower as bf  # noqa: PLC0415
+        from byzflower.simulations.datasets import parse_dataset  # noqa: PLC0415
+        from byzflower.simulations.models import parse_model  # noqa: PLC0415
         from byzflower.simulations.partitions import parse_partition  # noqa: PLC0415
 
         if (self.rule == SIGN_VOTES) != (self.client == "rsa"):
@@ -202,6 +198,8 @@ class Experiment:
         # One spelling each, so that equal experiments are equal and share a run id.
         decay = ", ".join(f"{after}:{rate!r}" for after, rate in parse_decay(self.decay))
         object.__setattr__(self, "decay", decay)
+        object.__setattr__(self, "dataset", parse_dataset(self.dataset).spec)
+        object.__setattr__(self, "model", parse_model(self.model).spec)
         object.__setattr__(self, "partition", parse_partition(self.partition).spec)
         if self.rule != SIGN_VOTES:
             rule = bf.parse(self.rule)

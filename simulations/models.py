@@ -2,39 +2,85 @@
 
 A name stands for a family; the data set's shape decides the member. Models return logits, and
 the loss is their cross-entropy, which is the papers' negative log likelihood of a log-softmax.
+One of your own is a :class:`ModelFamily` under ``@register("model")``.
 
 >>> count_parameters(build_model("cnn", (1, 28, 28), 10, seed=1))
 431080
+>>> build_model("mlp(width=20)", (1, 8, 8), 10, seed=1)[1]
+Linear(in_features=64, out_features=20, bias=True)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from byzflower.simulations.errors import ExperimentError, unknown
+from byzflower.configured import Configured
+from byzflower.registry import register
+from byzflower.simulations.errors import ExperimentError
+from byzflower.specs import parse_one
+from byzflower.validation import integer_at_least
 
-__all__ = ["MODELS", "build_model", "count_parameters"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "ModelFamily",
+    "Softmax",
+    "TanhMLP",
+    "build_model",
+    "count_parameters",
+    "parse_model",
+]
 
 Shape = tuple[int, ...]
 
 
-def build_model(name: str, shape: Shape, num_classes: int, seed: int) -> nn.Module:
+class ModelFamily(Configured, ABC):
+    """Models of one architecture; what ``model`` names, a frozen dataclass."""
+
+    @abstractmethod
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return the member for inputs (b, *shape) and logits (b, num_classes).
+
+        Its initial values may come from torch's global generator, which is seeded before.
+
+        Raises
+        ------
+        ExperimentError
+            If no member fits the shape.
+        """
+
+
+def parse_model(spec: str | ModelFamily) -> ModelFamily:
+    """Build the family that a spec such as ``"mlp(width=200)"`` describes.
+
+    Raises
+    ------
+    SpecError
+        For an unknown name or parameter, or a value out of range.
+    """
+    return parse_one(spec, "model", ModelFamily)
+
+
+def build_model(spec: str | ModelFamily, shape: Shape, num_classes: int, seed: int) -> nn.Module:
     """Build a model for inputs of ``shape``, initialised from ``seed`` alone.
 
     Raises
     ------
+    SpecError
+        If there is no such model.
     ExperimentError
-        If the name is unknown or the model does not fit the shape.
+        If the model does not fit the shape.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
+    family = parse_model(spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[name](shape, num_classes)
+        return family.build(shape, num_classes)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -42,41 +88,94 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def softmax(shape: Shape, num_classes: int) -> nn.Module:
+@register("model")
+@dataclass(frozen=True)
+class Softmax(ModelFamily):
     """Softmax regression (RS-Byrd-SAGA)."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(_size(shape), num_classes))
+
+    name: ClassVar[str] = "softmax"
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return one linear layer."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(_size(shape), num_classes))
 
 
-def mlp(shape: Shape, num_classes: int) -> nn.Module:
-    """One hidden ReLU layer: 784-100-10, 79,510 parameters (RESAM D.3); digits 64-64-10, 4,810."""
-    width = 64 if _size(shape) == 64 else 100
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(_size(shape), width),
-        nn.ReLU(),
-        nn.Linear(width, num_classes),
-    )
+@register("model")
+@dataclass(frozen=True)
+class MLP(ModelFamily):
+    """One hidden ReLU layer: 784-100-10, 79,510 parameters (RESAM D.3); digits 64-64-10, 4,810.
+
+    Parameters
+    ----------
+    width
+        Neurons of the hidden layer; by default 64 for inputs of 64 numbers and 100 for others.
+    """
+
+    width: int | None = None
+
+    name: ClassVar[str] = "mlp"
+
+    def __post_init__(self) -> None:
+        if self.width is not None:
+            integer_at_least(self.width, 1, self.name, "width")
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return the two layers."""
+        width = self.width or (64 if _size(shape) == 64 else 100)
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(_size(shape), width),
+            nn.ReLU(),
+            nn.Linear(width, num_classes),
+        )
 
 
-def tanh_mlp(shape: Shape, num_classes: int) -> nn.Module:
-    """Two hidden layers of 50 neurons, tanh (RS-Byrd-SAGA)."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(_size(shape), 50),
-        nn.Tanh(),
-        nn.Linear(50, 50),
-        nn.Tanh(),
-        nn.Linear(50, num_classes),
-    )
+@register("model")
+@dataclass(frozen=True)
+class TanhMLP(ModelFamily):
+    """Two hidden layers of 50 neurons, tanh (RS-Byrd-SAGA).
+
+    Parameters
+    ----------
+    width
+        Neurons of each hidden layer.
+    """
+
+    width: int = 50
+
+    name: ClassVar[str] = "tanh_mlp"
+
+    def __post_init__(self) -> None:
+        integer_at_least(self.width, 1, self.name, "width")
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return the three layers."""
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(_size(shape), self.width),
+            nn.Tanh(),
+            nn.Linear(self.width, self.width),
+            nn.Tanh(),
+            nn.Linear(self.width, num_classes),
+        )
 
 
-def cnn(shape: Shape, num_classes: int) -> nn.Module:
+@register("model")
+@dataclass(frozen=True)
+class CNN(ModelFamily):
     """28×28: 431,080 parameters, 3×32×32: 1,310,922 (ARC table 2); digits: 13,706."""
-    if shape not in _CNNS:
-        fitting = ", ".join("×".join(map(str, known)) for known in _CNNS)
-        found = "×".join(map(str, shape))
-        raise ExperimentError(f"`model` cnn needs inputs of {fitting}; the data set has {found}")
-    return _CNNS[shape](num_classes)
+
+    name: ClassVar[str] = "cnn"
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return the network of ARC's table 2, or a small one for digits."""
+        if shape not in _CNNS:
+            fitting = ", ".join("×".join(map(str, known)) for known in _CNNS)
+            found = "×".join(map(str, shape))
+            raise ExperimentError(
+                f"`model` cnn needs inputs of {fitting}; the data set has {found}"
+            )
+        return _CNNS[shape](num_classes)
 
 
 def _digits_cnn(num_classes: int) -> nn.Module:
@@ -144,8 +243,3 @@ _CNNS: dict[Shape, Callable[[int], nn.Module]] = {
     (1, 28, 28): _mnist_cnn,
     (3, 32, 32): _cifar_cnn,
 }
-
-MODELS: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyType(
-    {"softmax": softmax, "mlp": mlp, "tanh_mlp": tanh_mlp, "cnn": cnn}
-)
-"""Name → constructor from the input shape and the number of classes."""

@@ -10,42 +10,24 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from byzflower.configured import Configured
+from byzflower.registry import register
 from byzflower.simulations.errors import ExperimentError
-from byzflower.specs import build, expression
-from byzflower.steps import written
+from byzflower.specs import parse_one
 
-__all__ = [
-    "IID",
-    "PARTITIONS",
-    "Classes",
-    "Dirichlet",
-    "Extreme",
-    "Partition",
-    "Rows",
-    "parse_partition",
-]
+__all__ = ["IID", "Classes", "Dirichlet", "Extreme", "Partition", "Rows", "parse_partition"]
 
 Rows = npt.NDArray[np.int64]
 
 
-class Partition(ABC):
+class Partition(Configured, ABC):
     """A way to divide rows among clients: every row to exactly one, none left without."""
-
-    name: ClassVar[str]
-    reference: ClassVar[str]
-
-    @property
-    def spec(self) -> str:
-        """The partition as :func:`parse_partition` reads it."""
-        return written(self.name, self)
 
     def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[Rows]:
         """Return each client's row numbers.
@@ -76,17 +58,18 @@ class Partition(ABC):
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]: ...
 
 
+@register("partition")
 @dataclass(frozen=True)
 class IID(Partition):
     """Equal shares of a random permutation."""
 
     name: ClassVar[str] = "iid"
-    reference: ClassVar[str] = "–"
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
         return np.array_split(np.random.default_rng(seed).permutation(len(labels)), parts)
 
 
+@register("partition")
 @dataclass(frozen=True)
 class Dirichlet(Partition):
     """Each class divided in proportions drawn from a symmetric Dirichlet distribution.
@@ -139,6 +122,7 @@ class Dirichlet(Partition):
         )
 
 
+@register("partition")
 @dataclass(frozen=True)
 class Extreme(Partition):
     """Rows sorted by label, divided evenly in that order (ARC D.1)."""
@@ -150,6 +134,7 @@ class Extreme(Partition):
         return np.array_split(np.argsort(labels, kind="stable"), parts)
 
 
+@register("partition")
 @dataclass(frozen=True)
 class Classes(Partition):
     """Each class shared evenly by its own ``per`` clients (RS-Byrd-SAGA: three a class)."""
@@ -178,13 +163,7 @@ class Classes(Partition):
         return [share for of_class in rows for share in np.array_split(of_class, self.per)]
 
 
-PARTITIONS: Mapping[str, type[Partition]] = MappingProxyType(
-    {kind.name: kind for kind in (IID, Dirichlet, Extreme, Classes)}
-)
-"""Name → partition."""
-
-
-def parse_partition(spec: str) -> Partition:
+def parse_partition(spec: str | Partition) -> Partition:
     """Read a partition such as ``"iid"`` or ``"dirichlet(alpha=0.3)"``.
 
     Raises
@@ -198,8 +177,7 @@ def parse_partition(spec: str) -> Partition:
     Traceback (most recent call last):
     byzflower.errors.SpecError: `dirichlet` needs alpha > 0; found -1
     """
-    node = expression(spec, "`partition` needs name(parameter=value)")
-    return cast(Partition, build(node, PARTITIONS, "partition", spec))
+    return parse_one(spec, "partition", Partition)
 
 
 def _other_seed(seed: int, draw: int) -> int:

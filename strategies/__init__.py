@@ -21,7 +21,14 @@ from byzflower.strategies.named import (
 )
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.rounds import RunResult
-from byzflower.strategies.schedules import Schedule, StepSchedule
+from byzflower.strategies.schedules import (
+    ConstantSchedule,
+    InverseTimeSchedule,
+    RateSchedule,
+    Schedule,
+    StepSchedule,
+    parse_schedule,
+)
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.strategies.vetting import Reason, Rejection
 from byzflower.wire.arrays import SharedArray, to_record, to_tensor
@@ -33,8 +40,11 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Conduct",
+    "ConstantSchedule",
+    "InverseTimeSchedule",
     "MixTailor",
     "NodeConduct",
+    "RateSchedule",
     "Reason",
     "Rejection",
     "Resam",
@@ -50,6 +60,7 @@ __all__ = [
     "TooManySkippedRounds",
     "buffer_median",
     "buffer_names",
+    "parse_schedule",
     "to_record",
     "to_tensor",
 ]

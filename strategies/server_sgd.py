@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from torch import Tensor
 
-from byzflower.strategies.schedules import Schedule
+from byzflower.strategies.schedules import Schedule, parse_schedule
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
 
@@ -32,8 +32,9 @@ class ServerSGD(FedAvg):
 
     Parameters
     ----------
-    learning_rate : float or callable
-        γ, or a function of the round (counted from 1) such as `StepSchedule`.
+    learning_rate : float, str or callable
+        γ; a schedule's spec such as ``"step(0.05, {1500: 0.00082})"``; or a function of the round
+        (counted from 1) such as `StepSchedule`.
     momentum : float
         β in [0, 1), 0 by default: then v_t = R_t + λ θ.
     weight_decay : float
@@ -66,7 +67,7 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.1,
+        learning_rate: float | str | Schedule = 0.1,
         *,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -94,6 +95,8 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
             train_metrics_aggr_fn=train_metrics_aggr_fn,
             evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn,
         )
+        if isinstance(learning_rate, str):
+            learning_rate = parse_schedule(learning_rate)
         if not callable(learning_rate) and not (isfinite(learning_rate) and learning_rate > 0):
             raise ValueError(f"`learning_rate` needs a number > 0; found {learning_rate}")
         if not 0 <= momentum < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step, parse_client
 from byzflower.clients.algorithms.gradient import Gradient
 from byzflower.clients.algorithms.local_sgd import LocalSGD
 from byzflower.clients.algorithms.momentum import Momentum
@@ -11,7 +11,6 @@ from byzflower.clients.algorithms.rsa import RSA
 from byzflower.clients.algorithms.saga import Saga
 
 __all__ = [
-    "ALGORITHMS",
     "RSA",
     "Algorithm",
     "Batch",
@@ -25,9 +24,5 @@ __all__ = [
     "Saga",
     "State",
     "Step",
+    "parse_client",
 ]
-
-ALGORITHMS: dict[str, type[Algorithm]] = {
-    algorithm.name: algorithm for algorithm in (Gradient, Momentum, LocalSGD, Saga, RSA)
-}
-"""Name in an experiment's ``client`` option -> class."""

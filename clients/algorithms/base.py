@@ -21,9 +21,11 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.configured import Configured
+from byzflower.specs import parse_one
 from byzflower.wire.payload import Payload
 
-__all__ = ["Algorithm", "Payload", "State", "Step"]
+__all__ = ["Algorithm", "Payload", "State", "Step", "parse_client"]
 
 State = dict[str, Tensor]
 
@@ -43,10 +45,9 @@ class Step(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-class Algorithm(ABC):
+class Algorithm(Configured, ABC):
     """What a client does with the model it receives."""
 
-    name: ClassVar[str]
     payload: ClassVar[Payload]
     per_sample: ClassVar[bool] = False
     """Whether the state of a step is read from, and written to, a ``GradientTable``."""
@@ -64,3 +65,17 @@ class Algorithm(ABC):
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
     ) -> Step:
         """Return what the client sends and keeps; pure, and free of data-dependent branches."""
+
+
+def parse_client(spec: str | Algorithm) -> Algorithm:
+    """Build what clients compute from a spec such as ``"momentum(beta=0.9, clip=2)"``.
+
+    Raises
+    ------
+    SpecError
+        For an unknown name or parameter, or a value out of range.
+
+    >>> parse_client("local_sgd(steps=5, lr=0.1)")
+    LocalSGD(steps=5, learning_rate=0.1, momentum=0.0)
+    """
+    return parse_one(spec, "client", Algorithm)

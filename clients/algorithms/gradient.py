@@ -8,11 +8,13 @@ from typing import ClassVar
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.clipping import clip_norm
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.registry import register
 from byzflower.validation import positive
 
 __all__ = ["Gradient"]
 
 
+@register("client")
 @dataclass(frozen=True)
 class Gradient(Algorithm):
     """Send g_t = ∇f(θ_t) on one mini-batch, clipped to ℓ2 norm C if asked.

@@ -10,11 +10,13 @@ import torch
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.dropout import fold
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.registry import register
 from byzflower.validation import fraction, integer_at_least, positive
 
 __all__ = ["LocalSGD"]
 
 
+@register("client")
 @dataclass(frozen=True)
 class LocalSGD(Algorithm):
     """Send the model after τ steps θ ← θ − η v, with v ← μ v + ∇f(θ) and v = 0 at first.
@@ -37,8 +39,8 @@ class LocalSGD(Algorithm):
     (5, 32)
     """
 
-    steps: int
-    learning_rate: float
+    steps: int = 1
+    learning_rate: float = 0.1
     momentum: float = 0.0
 
     name: ClassVar[str] = "local_sgd"

@@ -10,11 +10,13 @@ import torch
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.clipping import clip_norm
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.registry import register
 from byzflower.validation import fraction, positive
 
 __all__ = ["Momentum"]
 
 
+@register("client")
 @dataclass(frozen=True)
 class Momentum(Algorithm):
     """Send m_t = β m_{t−1} + (1 − β) g_t, with m_0 = 0 (RESAM, eq. 5; ARC, Algorithm 3).

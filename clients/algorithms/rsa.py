@@ -9,11 +9,13 @@ import torch
 
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.registry import register
 from byzflower.validation import positive
 
 __all__ = ["RSA"]
 
 
+@register("client")
 @dataclass(frozen=True)
 class RSA(Algorithm):
     """Keep x_w and send it after x_w ← x_w − γ (∇f(x_w) + λ sign(x_w − x_0)).

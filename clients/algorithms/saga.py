@@ -9,10 +9,12 @@ import torch
 
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
+from byzflower.registry import register
 
 __all__ = ["Saga"]
 
 
+@register("client")
 @dataclass(frozen=True)
 class Saga(Algorithm):
     """Send v = 1/b Σ_{i∈B} (f′_i(x) − f′_i(φ_i)) + 1/J Σ_j f′_j(φ_j).

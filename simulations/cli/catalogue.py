@@ -9,7 +9,18 @@ import typer
 
 __all__ = ["command"]
 
-KINDS = ("rules", "pre-aggregators", "attacks", "clients", "datasets", "models", "partitions")
+KINDS = {
+    "rules": ("rule", "pool"),
+    "pre-aggregators": ("preaggregator",),
+    "attacks": ("attack",),
+    "clients": ("client",),
+    "schedules": ("schedule",),
+    "datasets": ("dataset",),
+    "models": ("model",),
+    "partitions": ("partition",),
+}
+"""As asked for → as registered."""
+COLUMNS = ("name", "needs", "parameters", "reference", "what")
 
 
 def command(
@@ -19,12 +30,14 @@ def command(
 ) -> None:
     """List the names that options take.
 
-    Rules, pre-aggregators, attacks, clients, data sets, models and partitions, with their
-    parameters (those without a value are required), the (n, f) they need and their reference.
+    Rules, pre-aggregators, attacks, clients, schedules, data sets, models and partitions, those of
+    --import included, with their parameters (those without a value are required), the (n, f) they
+    need, their reference and what they are.
     """
     from rich.markup import escape
     from rich.table import Table
 
+    from byzflower.registry import registered
     from byzflower.simulations.cli.terminal import console
     from byzflower.simulations.errors import unknown
 
@@ -32,58 +45,29 @@ def command(
         raise unknown("list", kind, KINDS)
     screen = console()
     for chosen in KINDS if kind is None else (kind,):
-        heads, rows = _table(chosen)
+        rows = sorted(_row(of, *named) for of in KINDS[chosen] for named in registered(of).items())
+        # A column that is empty for all of a kind is none of its.
+        filled = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]
         table = Table(title=chosen, title_justify="left", box=None, pad_edge=False)
-        for head in heads:
-            table.add_column(head, overflow="fold")
+        for i in filled:
+            table.add_column(COLUMNS[i], overflow="fold")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(row[i]) for i in filled))
         screen.print(table)
         screen.print()
 
 
-def _table(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    import byzflower as bf
-    from byzflower.clients.algorithms import ALGORITHMS
-    from byzflower.registry import pools
-    from byzflower.simulations.datasets import DATASETS
-    from byzflower.simulations.experiment import CLIENTS, SIGN_VOTES
-    from byzflower.simulations.models import MODELS
-    from byzflower.simulations.partitions import PARTITIONS
-
-    if kind == "attacks":
-        heads: tuple[str, ...] = ("name", "parameters", "reference")
-        return heads, [(n, _parameters(a), _reference(a)) for n, a in bf.attacks().items()]
-    if kind in ("rules", "pre-aggregators"):
-        steps = {**bf.rules(), **pools()} if kind == "rules" else bf.preaggregators()
-        heads = ("name", "needs", "parameters", "reference")
-        # A mixture needs what its members need.
-        rows = [
-            (name, getattr(step, "needs", "as its pool"), _parameters(step), _reference(step))
-            for name, step in steps.items()
-        ]
-        if kind == "rules":
-            rows.append((SIGN_VOTES, "client rsa", "", "RS-Byrd-SAGA"))
-        return heads, sorted(rows)
-    if kind == "partitions":
-        heads = ("name", "parameters", "reference", "what")
-        return heads, [
-            (n, _parameters(p), _reference(p), _first_line(p)) for n, p in PARTITIONS.items()
-        ]
-    if kind == "clients":
-        heads = ("name", "options", "what")
-        return heads, [
-            (n, ", ".join(used), _first_line(ALGORITHMS[n])) for n, used in CLIENTS.items()
-        ]
-    if kind == "datasets":
-        return ("name", "what"), list(DATASETS.items())
-    return ("name", "what"), [(name, _first_line(model)) for name, model in MODELS.items()]
+def _row(kind: str, name: str, cls: type[Any]) -> tuple[str, ...]:
+    needs = "as its pool" if kind == "pool" else getattr(cls, "needs", "")
+    reference = getattr(cls, "reference", "")
+    needs = "" if kind == "attack" else needs  # whatever their base says
+    return name, needs, _parameters(cls), reference, _first_line(cls)
 
 
-def _parameters(step: type[Any]) -> str:
-    """Return what a step takes: ``name`` alone if required, ``name=default`` otherwise."""
+def _parameters(cls: type[Any]) -> str:
+    """Return what a class takes: ``name`` alone if required, ``name=default`` otherwise."""
     taken = []
-    for name, parameter in inspect.signature(step).parameters.items():
+    for name, parameter in inspect.signature(cls).parameters.items():
         value = parameter.default
         taken.append(name if value is inspect.Parameter.empty else f"{name}={_brief(value)}")
     return ", ".join(taken)
@@ -96,9 +80,7 @@ def _brief(value: object) -> str:
     return str(value)
 
 
-def _reference(step: type[Any]) -> str:
-    return getattr(step, "reference", "–")  # a user's own step need not have one
-
-
-def _first_line(item: object) -> str:
-    return (item.__doc__ or "").partition("\n")[0]
+def _first_line(cls: type[Any]) -> str:
+    # A dataclass without a docstring has its signature for one.
+    text = (cls.__doc__ or "").partition("\n")[0]
+    return "" if text.startswith(f"{cls.__name__}(") else text

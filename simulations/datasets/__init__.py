@@ -1,6 +1,7 @@
 """Data sets by name, as tensors in memory.
 
-``digits`` comes with scikit-learn; the others are read from a data directory.
+``digits`` comes with scikit-learn; the others are read from a data directory. One of your own is a
+:class:`DatasetLoader` under ``@register("dataset")``.
 
 >>> data = load_dataset("digits")
 >>> tuple(data.x_train.shape), tuple(data.x_test.shape), data.num_classes
@@ -10,44 +11,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
-from byzflower.simulations.datasets.data import Dataset
-from byzflower.simulations.datasets.embedded import digits
-from byzflower.simulations.datasets.files import covtype, mnist10k
-from byzflower.simulations.datasets.vision import cifar10, fashion_mnist, mnist
-from byzflower.simulations.errors import ExperimentError, unknown
+from byzflower.simulations.datasets.data import Dataset, DatasetLoader
+from byzflower.simulations.datasets.embedded import Digits
+from byzflower.simulations.datasets.files import Covtype, MNIST10k
+from byzflower.simulations.datasets.vision import CIFAR10, MNIST, FashionMNIST
+from byzflower.simulations.errors import ExperimentError
+from byzflower.specs import parse_one
 
-__all__ = ["DATASETS", "DATA_DIRECTORY", "Dataset", "load_dataset"]
+__all__ = [
+    "CIFAR10",
+    "DATA_DIRECTORY",
+    "MNIST",
+    "Covtype",
+    "Dataset",
+    "DatasetLoader",
+    "Digits",
+    "FashionMNIST",
+    "MNIST10k",
+    "load_dataset",
+    "parse_dataset",
+]
 
 DATA_DIRECTORY = "BYZFLOWER_DATA"
 
-_FROM_DIRECTORY: dict[str, Callable[[Path, bool], Dataset]] = {
-    "mnist": mnist,
-    "fashion_mnist": fashion_mnist,
-    "cifar10": cifar10,
-    "mnist10k": mnist10k,
-    "covtype": covtype,
-}
 
-DATASETS: Mapping[str, str] = MappingProxyType(
-    {"digits": "1,797 handwritten digits of 8×8 pixels, part of scikit-learn"}
-    | {name: (load.__doc__ or "").partition("\n")[0] for name, load in _FROM_DIRECTORY.items()}
-)
-"""Name → one line about the data set."""
+def parse_dataset(spec: str | DatasetLoader) -> DatasetLoader:
+    """Build what reads the data set that a spec such as ``"mnist10k"`` names.
+
+    Raises
+    ------
+    SpecError
+        For an unknown name or parameter, or a value out of range.
+    """
+    return parse_one(spec, "dataset", DatasetLoader)
 
 
 def load_dataset(
-    name: str, data_dir: str | Path | None = None, *, download: bool = False
+    spec: str | DatasetLoader, data_dir: str | Path | None = None, *, download: bool = False
 ) -> Dataset:
     """Load a data set, ready for training.
 
     Parameters
     ----------
-    name
-        A key of :data:`DATASETS`.
+    spec
+        A data set's name, with parameters if it has any.
     data_dir
         Folder of the data sets that are not embedded; the environment's ``BYZFLOWER_DATA`` by
         default.
@@ -56,18 +65,16 @@ def load_dataset(
 
     Raises
     ------
+    SpecError
+        If there is no such data set.
     ExperimentError
-        If the name is unknown or a file is missing or malformed; the message names the file and
-        how to get it.
+        If a file is missing or malformed; the message names the file and how to get it.
     """
-    if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
-    if name == "digits":
-        return digits()
+    loader = parse_dataset(spec)
     folder = data_dir or os.environ.get(DATA_DIRECTORY)
-    if not folder:
+    if loader.needs_folder and not folder:
         raise ExperimentError(
-            f"`dataset` {name} needs a data directory: pass --data-dir or set {DATA_DIRECTORY}; "
-            "found neither"
+            f"`dataset` {loader.name} needs a data directory: pass --data-dir or set "
+            f"{DATA_DIRECTORY}; found neither"
         )
-    return _FROM_DIRECTORY[name](Path(folder), download)
+    return loader.load(Path(folder or "."), download)

@@ -1,12 +1,17 @@
-"""A data set as four tensors."""
+"""A data set as four tensors, and what reads one."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 
-__all__ = ["Dataset"]
+from byzflower.configured import Configured
+
+__all__ = ["Dataset", "DatasetLoader"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +47,29 @@ class Dataset:
             x_test=self.x_test.to(device),
             y_test=self.y_test.to(device),
         )
+
+
+class DatasetLoader(Configured, ABC):
+    """How a data set is read; what ``dataset`` names, a frozen dataclass.
+
+    ``needs_folder`` says whether its files lie in the data directory.
+    """
+
+    needs_folder: ClassVar[bool] = True
+
+    @abstractmethod
+    def load(self, folder: Path, download: bool) -> Dataset:
+        """Read the data set, from ``folder`` if it needs one.
+
+        Parameters
+        ----------
+        folder
+            The data directory; the current one for a data set that needs none.
+        download
+            Whether it may be downloaded into ``folder``.
+
+        Raises
+        ------
+        ExperimentError
+            If a file is missing or malformed; the message names it and how to get it.
+        """

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
 import numpy as np
 import torch
 
-from byzflower.simulations.datasets.data import Dataset
+from byzflower.registry import register
+from byzflower.simulations.datasets.data import Dataset, DatasetLoader
 
-__all__ = ["digits"]
+__all__ = ["Digits"]
 
 
-def digits() -> Dataset:
-    """Load the 1,797 digits; every fifth row of each class is a test row, whatever the seed.
+@register("dataset")
+@dataclass(frozen=True)
+class Digits(DatasetLoader):
+    """1,797 handwritten digits of 8×8 pixels, part of scikit-learn; nothing to download.
 
-    Pixels 0 … 16 are scaled to [0, 1].
+    Every fifth row of each class is a test row, whatever the seed. Pixels 0 … 16 are scaled to
+    [0, 1].
     """
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    pixels, labels = load_digits(return_X_y=True)
-    x = torch.from_numpy((pixels / 16).astype(np.float32)).reshape(-1, 1, 8, 8)
-    y = torch.from_numpy(labels.astype(np.int64))
-    test = np.zeros(len(labels), dtype=bool)
-    for label in range(10):
-        test[np.flatnonzero(labels == label)[4::5]] = True
-    held_out = torch.from_numpy(test)
-    return Dataset("digits", x[~held_out], y[~held_out], x[held_out], y[held_out], 10)
+    name: ClassVar[str] = "digits"
+    needs_folder: ClassVar[bool] = False
+
+    def load(self, folder: Path, download: bool) -> Dataset:
+        """Read the data set; see :meth:`DatasetLoader.load`."""
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        pixels, labels = load_digits(return_X_y=True)
+        x = torch.from_numpy((pixels / 16).astype(np.float32)).reshape(-1, 1, 8, 8)
+        y = torch.from_numpy(labels.astype(np.int64))
+        test = np.zeros(len(labels), dtype=bool)
+        for label in range(10):
+            test[np.flatnonzero(labels == label)[4::5]] = True
+        held_out = torch.from_numpy(test)
+        return Dataset("digits", x[~held_out], y[~held_out], x[held_out], y[held_out], 10)

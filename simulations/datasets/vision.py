@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from byzflower.simulations.datasets.data import Dataset
+from byzflower.registry import register
+from byzflower.simulations.datasets.data import Dataset, DatasetLoader
 from byzflower.simulations.errors import ExperimentError
 
-__all__ = ["MNIST_MEAN", "MNIST_STD", "cifar10", "fashion_mnist", "mnist"]
+__all__ = ["CIFAR10", "MNIST", "MNIST_MEAN", "MNIST_STD", "FashionMNIST"]
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 _CIFAR_MEANS = (0.4914, 0.4822, 0.4465)
 _CIFAR_STDS = (0.2023, 0.1994, 0.2010)
 
 
-def mnist(folder: Path, download: bool = False) -> Dataset:
+@register("dataset")
+@dataclass(frozen=True)
+class MNIST(DatasetLoader):
     """MNIST: 60,000 + 10,000 digits of 28×28 pixels (torchvision).
 
     Normalised with mean 0.1307 and standard deviation 0.3081.
     """
-    (x, y), (x_test, y_test) = (_grey("MNIST", folder, train, download) for train in (True, False))
-    x, x_test = ((images - MNIST_MEAN) / MNIST_STD for images in (x, x_test))
-    return Dataset("mnist", x, y, x_test, y_test, 10)
+
+    name: ClassVar[str] = "mnist"
+
+    def load(self, folder: Path, download: bool) -> Dataset:
+        """Read the data set; see :meth:`DatasetLoader.load`."""
+        (x, y), (x_test, y_test) = (
+            _grey("MNIST", folder, train, download) for train in (True, False)
+        )
+        x, x_test = ((images - MNIST_MEAN) / MNIST_STD for images in (x, x_test))
+        return Dataset("mnist", x, y, x_test, y_test, 10)
 
 
-def fashion_mnist(folder: Path, download: bool = False) -> Dataset:
+@register("dataset")
+@dataclass(frozen=True)
+class FashionMNIST(DatasetLoader):
     """Fashion-MNIST: 60,000 + 10,000 garments of 28×28 pixels (torchvision).
 
     Scaled to [0, 1] and horizontally flipped.
     """
-    (x, y), (x_test, y_test) = (
-        _grey("FashionMNIST", folder, train, download) for train in (True, False)
-    )
-    return Dataset("fashion_mnist", x.flip(-1), y, x_test.flip(-1), y_test, 10)
+
+    name: ClassVar[str] = "fashion_mnist"
+
+    def load(self, folder: Path, download: bool) -> Dataset:
+        """Read the data set; see :meth:`DatasetLoader.load`."""
+        (x, y), (x_test, y_test) = (
+            _grey("FashionMNIST", folder, train, download) for train in (True, False)
+        )
+        return Dataset("fashion_mnist", x.flip(-1), y, x_test.flip(-1), y_test, 10)
 
 
-def cifar10(folder: Path, download: bool = False) -> Dataset:
+@register("dataset")
+@dataclass(frozen=True)
+class CIFAR10(DatasetLoader):
     """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels (torchvision).
 
     The training images are expanded with their horizontal mirror images; all are normalised per
     channel.
     """
-    x, y = _colour(folder, True, download)
-    x_test, y_test = _colour(folder, False, download)
-    return Dataset("cifar10", torch.cat([x, x.flip(-1)]), y.repeat(2), x_test, y_test, 10)
+
+    name: ClassVar[str] = "cifar10"
+
+    def load(self, folder: Path, download: bool) -> Dataset:
+        """Read the data set; see :meth:`DatasetLoader.load`."""
+        x, y = _colour(folder, True, download)
+        x_test, y_test = _colour(folder, False, download)
+        return Dataset("cifar10", torch.cat([x, x.flip(-1)]), y.repeat(2), x_test, y_test, 10)
 
 
 def _grey(name: str, folder: Path, train: bool, download: bool) -> tuple[Any, Any]:

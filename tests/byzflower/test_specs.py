@@ -55,9 +55,16 @@ def test_an_object_is_passed_through() -> None:
         ("krum(1, 2)", r"`krum` takes `p`; found 'krum\(1, 2\)'"),
         ("krum(p=0.5)", "`krum` needs a finite p ≥ 1; found 0.5"),
         ("krum(p=True)", "`krum` needs a finite p ≥ 1; found True"),
-        ("krum(p=1j)", "parameters of `krum` are numbers, names or lists; found 1j"),
-        ("krum(p={})", "parameters of `krum` are numbers, names or lists; found {}"),
-        ("krum(p={[]})", "parameters of `krum` are numbers, names or lists; found"),
+        (
+            "krum(p=1j)",
+            "parameters of `krum` are numbers, names, lists or dict.* of numbers; found '1j'",
+        ),
+        ("krum(p={})", "`krum` needs a finite p ≥ 1; found {}"),
+        (
+            "krum(p={1: 'x'})",
+            "parameters of `krum` are numbers, names, lists or dict.* of numbers; found",
+        ),
+        ("krum(p={[]})", "parameters of `krum` are numbers, names, lists or dict.*; found"),
         ("krum(3, p=4)", r"`krum` takes `p` once; found 'krum\(3, p=4\)'"),
         ("krum(**x)", "`krum` has no parameter `None`"),
         ("clip", "`clip` needs `c`; found 'clip > mean'"),
@@ -117,7 +124,7 @@ def test_hyper_parameters_are_checked_at_construction(build: object, message: st
 
 def test_an_attack_spec_is_one_step() -> None:
     assert bf.parse_attack("foe(tau=1.1)").spec == "foe(tau=1.1)"
-    with pytest.raises(bf.SpecError, match="an attack is one name with parameters"):
+    with pytest.raises(bf.SpecError, match="an attack is a name with parameters"):
         bf.parse_attack("arc > foe")
 
 

@@ -261,6 +261,12 @@ def test_register_says_what_it_needs() -> None:
     with pytest.raises(ValueError, match="`object` needs a `name` that specs can hold; found None"):
         bf.register("rule")(object)
 
+    class Bare(bf.Rule):
+        name = "bare"
+
+    with pytest.raises(ValueError, match=r"Bare` needs @dataclass\(frozen=True\) below @register"):
+        bf.register("rule")(Bare)
+
 
 @pytest.mark.parametrize("found", [np.ones(4), np.ones((1, 4)), torch.ones(5), None])
 def test_a_plan_that_does_not_fit_names_its_step(found: object) -> None:

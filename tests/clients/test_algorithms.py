@@ -11,7 +11,6 @@ from torch.func import vmap
 from torch.nn.functional import cross_entropy
 
 from byzflower.clients.algorithms import (
-    ALGORITHMS,
     RSA,
     Algorithm,
     Batch,
@@ -21,8 +20,10 @@ from byzflower.clients.algorithms import (
     Objective,
     Saga,
     State,
+    parse_client,
 )
 from byzflower.clients.table import GradientTable
+from byzflower.registry import registered
 
 EXAMPLES = 12
 ALL = [
@@ -115,7 +116,8 @@ def test_contract(algorithm, dtype, eager):
     again = algorithm.local_step(objective, params, buffers, batch, state)
     torch.testing.assert_close(tuple(step), tuple(again), rtol=0, atol=0)
     assert pickle.loads(pickle.dumps(algorithm)) == algorithm
-    assert ALGORITHMS[algorithm.name] is type(algorithm)
+    assert registered("client")[algorithm.name] is type(algorithm)
+    assert parse_client(algorithm.spec) == algorithm
 
 
 @pytest.mark.parametrize("algorithm", ALL, ids=repr)

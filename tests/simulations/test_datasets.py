@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from byzflower.simulations.datasets import DATASETS, load_dataset
+from byzflower.errors import SpecError
+from byzflower.registry import registered
+from byzflower.simulations.datasets import load_dataset
 from byzflower.simulations.errors import ExperimentError
 
 
@@ -114,7 +116,7 @@ def test_a_missing_file_is_named(name, tmp_path):
         load_dataset(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", [n for n in DATASETS if n != "digits"])
+@pytest.mark.parametrize("name", [n for n in registered("dataset") if n != "digits"])
 def test_a_missing_data_directory_says_how_to_name_one(name, monkeypatch):
     monkeypatch.delenv("BYZFLOWER_DATA", raising=False)
     with pytest.raises(ExperimentError, match="pass --data-dir or set BYZFLOWER_DATA"):
@@ -122,7 +124,7 @@ def test_a_missing_data_directory_says_how_to_name_one(name, monkeypatch):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(ExperimentError, match=r"found 'mnits' \(nearest: mnist\)"):
+    with pytest.raises(SpecError, match=r"unknown data set `mnits` .*; did you mean `mnist`\?"):
         load_dataset("mnits")
 
 

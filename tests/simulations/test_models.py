@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from byzflower.errors import SpecError
+from byzflower.registry import registered
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.models import MODELS, build_model, count_parameters
+from byzflower.simulations.models import build_model, count_parameters
 
 DIGITS, MNIST, CIFAR, COVTYPE = (1, 8, 8), (1, 28, 28), (3, 32, 32), (54,)
 
@@ -36,7 +38,7 @@ def test_the_cifar_model_has_its_batch_norms_and_dropouts():
     assert (kinds.count("BatchNorm2d"), kinds.count("Dropout")) == (4, 3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*registered("model"), "mlp(width=3)", "tanh_mlp(width=3)"])
 def test_the_seed_alone_decides_the_initial_model(name):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -49,5 +51,5 @@ def test_the_seed_alone_decides_the_initial_model(name):
 def test_a_model_that_does_not_fit_is_refused():
     with pytest.raises(ExperimentError, match=r"`model` cnn needs inputs of .*; .* has 54"):
         build_model("cnn", COVTYPE, 7, seed=1)
-    with pytest.raises(ExperimentError, match=r"found 'mpl' \(nearest: mlp\)"):
+    with pytest.raises(SpecError, match=r"unknown model `mpl` in 'mpl'; known: cnn, mlp, "):
         build_model("mpl", DIGITS, 10, seed=1)

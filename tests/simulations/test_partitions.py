@@ -75,7 +75,7 @@ def test_classes_gives_each_class_its_own_clients(labels):
         ),
         ("classes(per=0.5)", "`classes` needs an integer per ≥ 1; found 0.5"),
         ("dirichlit(alpha=1)", "unknown partition `dirichlit` in 'dirichlit(alpha=1)'; did you"),
-        ("iid(", "`partition` needs name(parameter=value); found 'iid('"),
+        ("iid(", "a partition is a name with parameters, such as name(parameter=1); found 'iid('"),
         ("__import__('os').getcwd()", "a partition is a name with parameters; found"),
     ],
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from byzflower import registry
 from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.models import ModelFamily
 from byzflower.simulations.runner import run_experiment
 from byzflower.simulations.tasks import TaskLoader, open_dataset, split_rows
 
@@ -118,14 +122,18 @@ def test_colluders_read_flipped_labels_and_own_data_only_if_they_have_any(small)
 
 
 def test_saga_refuses_batch_normalisation(small, monkeypatch):
-    from byzflower.simulations import models
+    monkeypatch.setitem(registry._REGISTRIES, "model", registry.registered("model"))
 
-    def with_norm(shape, classes):
-        return torch.nn.Sequential(
-            torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, classes)
-        )
+    @registry.register("model")
+    @dataclasses.dataclass(frozen=True)
+    class Normed(ModelFamily):
+        name = "normed"
 
-    monkeypatch.setattr(models, "MODELS", {**models.MODELS, "normed": with_norm})
+        def build(self, shape, num_classes):
+            return torch.nn.Sequential(
+                torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, num_classes)
+            )
+
     with pytest.raises(ExperimentError, match="`client` saga needs a model without batch norm"):
         run(small(model="normed", client="saga"))
     rounds, _ = run(small(model="normed"))

@@ -95,7 +95,7 @@ def test_a_misspelt_option_is_an_error() -> None:
 
 def test_summary_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     ServerSGD(StepSchedule(0.05, {1500: 0.00082}), momentum=0.9).summary()
-    assert "Learning rate: StepSchedule(initial=0.05, changes=((1500, 0.00082),))" in caplog.text
+    assert "Learning rate: step(0.05, {1500: 0.00082})" in caplog.text
     assert "Momentum: 0.9" in caplog.text
 
 
@@ -111,7 +111,9 @@ def test_step_schedule_is_a_value() -> None:
     [
         (0.0, {}, "needs learning rates > 0; found 0.0"),
         (1.0, {5: float("inf")}, "needs learning rates > 0; found inf"),
-        (1.0, {-5: 0.1}, "needs rounds ≥ 0; found -5"),
+        (1.0, {5.5: 0.1}, r"needs changes such as \{1500: 0.01\}; found \{5.5: 0.1\}"),
+        (1.0, 3, r"needs changes such as \{1500: 0.01\}; found 3"),
+        (1.0, {-5: 0.1}, "needs an integer round ≥ 0; found -5"),
     ],
 )
 def test_step_schedule_out_of_range(initial: float, changes: dict[int, float], text: str) -> None:
