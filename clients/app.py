@@ -37,8 +37,8 @@ def make_client_app(
     * train: ``arrays`` (the model's ``state_dict``) and ``config["server-round"]`` in; ``arrays``
       (same keys, shapes and dtypes: for the parameters what the algorithm sends, for the buffers
       their new values), ``metrics`` (``num-examples``, ``train_loss``) and ``byzflower``
-      (``payload``: whether the algorithm sends a ``model`` or a ``gradient``) out. A loss that is
-      not finite is answered like any other.
+      (``payload``: whether the algorithm sends a ``model`` or a ``gradient``; ``buffers``: which
+      arrays are no parameters) out. A loss that is not finite is answered like any other.
     * evaluate: ``arrays`` in; ``metrics`` (``num-examples``, ``eval_loss``, ``eval_acc``) out.
     * query: ``metrics`` (``partition-id``) out, from ``node_config`` if it is there.
 

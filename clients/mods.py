@@ -5,7 +5,8 @@ Each function returns a mod for ``make_client_app(…, mods=[…])``, ``ClientAp
 lets the client train honestly and changes its reply to ``train`` messages only. The update is what
 the client sends when ``payload`` is "gradient", and its model minus the model received when it is
 "model"; None, the default, is what the client's reply declares (``make_client_app``'s do), else
-"model". Buffers (BatchNorm statistics, integer arrays) stay honest.
+"model". Buffers stay honest: those that the reply declares, else BatchNorm statistics; integer
+arrays always.
 
 Arrays that cannot be read, or that a model payload finds nowhere in the received message, make the
 app raise, and Flower answers with an error.
@@ -28,7 +29,7 @@ from byzflower.clients.sampling import client_generator
 from byzflower.validation import non_negative_int, positive, real
 from byzflower.wire.arrays import SharedArray, to_tensor
 from byzflower.wire.buffers import buffer_names
-from byzflower.wire.payload import Payload, check_payload, declared
+from byzflower.wire.payload import Payload, check_payload, declared, declared_buffers
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod
@@ -191,10 +192,10 @@ def _update_mod(change: _Change, payload: Payload | None, seed: int | None = Non
         reply = call_next(message, context)
         if reply.has_content():
             content = RecordDict(dict(reply.content))
-            holds = payload or declared(content) or "model"
+            holds, told = payload or declared(content) or "model", declared_buffers(content)
             for name, record in _array_records(content).items():
                 base = _counterpart(name, received) if holds == "model" else None
-                content[name] = _changed(record, base, change, generator)
+                content[name] = _changed(record, base, change, generator, told)
             reply.content = content
         return reply
 
@@ -202,10 +203,14 @@ def _update_mod(change: _Change, payload: Payload | None, seed: int | None = Non
 
 
 def _changed(
-    record: ArrayRecord, base: _Arrays | None, change: _Change, generator: torch.Generator
+    record: ArrayRecord,
+    base: _Arrays | None,
+    change: _Change,
+    generator: torch.Generator,
+    told: frozenset[str] | None,
 ) -> ArrayRecord:
     tensors = {name: to_tensor(array) for name, array in record.items()}
-    buffers = buffer_names(tensors)
+    buffers = buffer_names(tensors, None if told is None else told.__contains__)
     result = ArrayRecord()
     for name, tensor in tensors.items():
         if name in buffers:

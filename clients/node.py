@@ -61,7 +61,7 @@ class Node:
             {"metrics": MetricRecord({"num-examples": self.task.num_examples, **metrics})}
         )
         content["arrays"] = to_record(arrays)
-        declare(content, self.algorithm.payload)
+        declare(content, self.algorithm.payload, self.objective.buffer_names)
         return content
 
     def evaluate(self, model: dict[str, Tensor]) -> tuple[int, dict[str, float]]:

@@ -1,29 +1,45 @@
-"""What the arrays of a reply to training are: a model or a gradient, as the reply declares."""
+"""What the arrays of a reply to training are, as the reply declares: model or gradient, buffers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias, get_args
 
 from flwr.app import ConfigRecord, RecordDict
 
-__all__ = ["RECORD", "Payload", "check_payload", "declare", "declared"]
+__all__ = ["RECORD", "Payload", "check_payload", "declare", "declared", "declared_buffers"]
 
 Payload: TypeAlias = Literal["model", "gradient"]
 """What the arrays of a reply to training are."""
 
 RECORD = "byzflower"
-"""Name of the ConfigRecord that says so, under the key "payload"."""
+"""Name of the ConfigRecord that says so, under the keys "payload" and "buffers"."""
 
 
-def declare(content: RecordDict, payload: Payload) -> None:
+def declare(content: RecordDict, payload: Payload, buffers: Iterable[str] | None = None) -> None:
     """Add to a reply the record that says what its arrays are.
 
+    Parameters
+    ----------
+    content : RecordDict
+        The reply's content, to which the record is added.
+    payload : {"model", "gradient"}
+        What the arrays of the parameters hold.
+    buffers : iterable of str or None
+        Names of the arrays that are no parameters: the client's own values of them, whatever the
+        payload. ``None`` declares nothing about them.
+
+    Examples
+    --------
     >>> content = RecordDict()
-    >>> declare(content, "gradient")
+    >>> declare(content, "gradient", ["running_mean"])
     >>> dict(content["byzflower"])
-    {'payload': 'gradient'}
+    {'payload': 'gradient', 'buffers': ['running_mean']}
     """
-    content[RECORD] = ConfigRecord({"payload": payload})
+    record = ConfigRecord({"payload": payload})
+    if buffers is not None:
+        record["buffers"] = list(buffers)
+    content[RECORD] = record
 
 
 def declared(content: RecordDict) -> Payload | None:
@@ -37,6 +53,23 @@ def declared(content: RecordDict) -> Payload | None:
     record = content.get(RECORD)
     value = record.get("payload") if isinstance(record, ConfigRecord) else None
     return next((payload for payload in get_args(Payload) if payload == value), None)
+
+
+def declared_buffers(content: RecordDict) -> frozenset[str] | None:
+    """Return the names of the arrays that a reply says are no parameters; None if it does not say.
+
+    The reply is not trusted: what is no list of strings says nothing, and names may be unknown.
+
+    >>> content = RecordDict()
+    >>> declare(content, "model", ["running_mean"])
+    >>> declared_buffers(content), declared_buffers(RecordDict())
+    (frozenset({'running_mean'}), None)
+    """
+    record = content.get(RECORD)
+    value = record.get("buffers") if isinstance(record, ConfigRecord) else None
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return None
+    return frozenset(map(str, value))
 
 
 def check_payload(payload: object) -> None:

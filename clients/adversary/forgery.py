@@ -16,6 +16,7 @@ from byzflower.geometry import finite_rows
 from byzflower.updates import Updates, stacked_view
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers, buffer_names
+from byzflower.wire.payload import declared_buffers
 
 __all__ = ["Forgery"]
 
@@ -32,7 +33,7 @@ class Forgery:
     received : RecordDict or None
         What the nodes were sent, if replies hold models: an update is reply − received model.
     buffers : collection of str, callable or None
-        Arrays that are no parameters.
+        Arrays that are no parameters; by default what the first honest reply declares.
 
     Attributes
     ----------
@@ -56,7 +57,10 @@ class Forgery:
         honest = _of_one_layout([(reply, _read(reply)) for reply in in_order])
         if honest:
             self._first = honest[0][1]
-            names = buffer_names(self._first, buffers)
+            told = declared_buffers(honest[0][0].content)
+            names = buffer_names(
+                self._first, told.__contains__ if buffers is None and told is not None else buffers
+            )
             self._parameters = [name for name in self._first if name not in names]
             self._base = None if received is None else _matching(received, self._first)
             rows = self._rows([model for _, model in honest])

@@ -66,7 +66,8 @@ class Adversary(ForwardingGrid):
     seed : int
         Seed ≥ 0; the attack's randomness in round t follows from (seed, t).
     buffers : collection of str, callable or None
-        Arrays that are no parameters, see `byzflower.wire.buffers.buffer_names`.
+        Arrays that are no parameters, see `byzflower.wire.buffers.buffer_names`; by default what
+        honest replies declare.
 
     Raises
     ------

@@ -133,6 +133,11 @@ class Objective:
         """Shape and dtype of every array of the model's ``state_dict``, in its order."""
         return {name: (v.shape, v.dtype) for name, v in self.model.state_dict().items()}
 
+    @cached_property
+    def buffer_names(self) -> tuple[str, ...]:
+        """Names of the arrays of the ``state_dict`` that are no parameters, in its order."""
+        return tuple(name for name in self.layout if name not in self.names)
+
     @property
     def mixes_examples(self) -> bool:
         """Whether an example's loss depends on the rest of its batch (BatchNorm in training)."""

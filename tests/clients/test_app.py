@@ -66,7 +66,10 @@ def test_a_reply_has_the_layout_of_the_model(algorithm, model, plain, make_messa
     state = module.state_dict()
     reply = app(make_message(state), make_context(2))
     assert list(reply.content) == ["metrics", "arrays", "byzflower"]
-    assert dict(reply.content["byzflower"]) == {"payload": algorithm.payload}
+    assert dict(reply.content["byzflower"]) == {
+        "payload": algorithm.payload,
+        "buffers": [name for name, _ in module.named_buffers()],
+    }
     layout = [(n, v.shape, v.dtype) for n, v in state.items()]
     assert [(n, v.shape, v.dtype) for n, v in arrays_of(reply).items()] == layout
     assert all(isinstance(array, SharedArray) for array in reply.content["arrays"].values())
