@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from flwr.app import Message
 
 from byzflower.strategies.vetting import Reason, Rejection, excerpt
+from byzflower.wire.flower_internals import SUPERLINK_NODE_ID
 
 __all__ = ["attribute"]
-
-# Flower's id of the server, which no node of a deployment gets.
-_SERVER = 1
 
 
 def attribute(
@@ -22,7 +20,9 @@ def attribute(
     The id of the message that a reply answers decides; grids that set no message ids are matched by
     source. An answer in another node's place is turned away, unless it is an error of Flower's
     server itself, which says so for a node that is gone. A node that answers twice is believed
-    neither time: preferring one answer would make the result depend on the order of arrival.
+    neither time: preferring one answer would make the result depend on the order of arrival. It is
+    not held against the node: both ids are words of whoever sent the reply, unless the grid is
+    guarded (`byzflower.wire.guard.GuardedGrid`).
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def attribute(
     for reply in replies:
         source, answered = reply.metadata.src_node_id, reply.metadata.reply_to_message_id
         node = by_message.get(answered)
-        if node is None and source in nodes and not (answered and by_message):
+        if node is None and source in nodes and not by_message:
             node = source
         if node is not None and source != node and not _of_the_server(reply, nodes):
             detail = f"answers a message to node {node}"
@@ -65,4 +65,6 @@ def attribute(
 
 
 def _of_the_server(reply: Message, nodes: set[int]) -> bool:
-    return reply.has_error() and reply.metadata.src_node_id == _SERVER and _SERVER not in nodes
+    # No node of a deployment gets the server's id.
+    from_server = reply.metadata.src_node_id == SUPERLINK_NODE_ID
+    return reply.has_error() and from_server and SUPERLINK_NODE_ID not in nodes

@@ -10,10 +10,11 @@ from threading import get_ident
 
 from flwr.serverapp.strategy import Strategy
 
+from byzflower.wire.flower_internals import is_count_of_replies
+
 __all__ = ["restored_on_error", "without_counts"]
 
 _LOG = getLogger("flwr")
-_COUNTS = "%s: Received %s results and %s failures"
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def without_counts() -> Iterator[None]:
     thread = get_ident()
 
     def passes(record: LogRecord) -> bool:
-        return record.msg != _COUNTS or record.thread != thread
+        return not is_count_of_replies(record) or record.thread != thread
 
     _LOG.addFilter(passes)
     try:

@@ -51,6 +51,7 @@ from byzflower.strategies.vetting import (
 from byzflower.validation import integer_at_least, non_negative_int
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers
+from byzflower.wire.guard import guarded
 from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload, check_payload
 
@@ -130,14 +131,14 @@ class Robust(Strategy):
 
     Notes
     -----
-    A reply that no honest node sends (wrong layout, NaN, two replies) uses up one of the f
-    malicious nodes, so the rule assumes f − (such replies) among those left; an error, a missing
-    reply or one that declares another payload proves nothing and lowers only n. A round with too
-    few replies for the rule, or more malformed ones than f, leaves the model unchanged. So f nodes
-    that stay silent can stop a run unless the rule is defined for n − f rows, f of them faulty; if
-    it is not, a warning says so. A step whose result is not finite is undone, the inner strategy's
-    momentum included (one of your own must bind new arrays, as Flower's do, not write into old
-    ones).
+    A reply that no honest node sends (wrong layout, NaN) uses up one of the f malicious nodes, so
+    the rule assumes f − (such replies) among those left; an error, a missing reply, two in one
+    node's name or one that declares another payload proves nothing and lowers only n. A round with
+    too few replies for the rule, or more malformed ones than f, leaves the model unchanged. So f
+    nodes that stay silent can stop a run unless the rule is defined for n − f rows, f of them
+    faulty; if it is not, a warning says so. A step whose result is not finite is undone, the inner
+    strategy's momentum included (one of your own must bind new arrays, as Flower's do, not write
+    into old ones).
 
     Metrics of training become medians over the clients. Those of evaluation are averaged by the
     inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
@@ -228,6 +229,9 @@ class Robust(Strategy):
     ) -> RunResult:
         """Run the rounds, from the newest checkpoint on if there is one.
 
+        Flower's own grid is guarded: what a node uploads neither raises nor counts as another
+        node's, see `byzflower.wire.guard.GuardedGrid`.
+
         Parameters
         ----------
         grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate_fn
@@ -250,14 +254,15 @@ class Robust(Strategy):
         _LOG.log(INFO, "Starting %s strategy:", type(self).__name__)
         _LOG.log(INFO, "\t├── Number of rounds: %d", num_rounds)
         self.summary()
-        with nullcontext() if self.checkpoint is None else self.checkpoint.opened():
+        opened = nullcontext() if self.checkpoint is None else self.checkpoint.opened()
+        with opened, guarded(grid) as safe_grid:
             return self._run(
                 initial_arrays,
                 num_rounds,
                 partial(
                     run_rounds,
                     self,
-                    grid,
+                    safe_grid,
                     timeout=timeout,
                     train_config=train_config,
                     evaluate_config=evaluate_config,

@@ -16,6 +16,7 @@ from torch import Tensor
 from byzflower.strategies.schedules import Schedule, parse_schedule
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
+from byzflower.wire.flower_internals import valid_replies
 
 __all__ = ["ServerSGD"]
 
@@ -152,7 +153,7 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
         RuntimeError
             If no round was configured before.
         """
-        valid, _ = self._check_and_log_replies(replies, is_train=True)
+        valid = valid_replies(self, replies)
         if not valid:
             return None, None
         if not self._model:

@@ -21,6 +21,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord
 from torch import Tensor
 
 from byzflower.wire.arrays import NUMPY_STYPE, SharedArray
+from byzflower.wire.guard import BROKEN_REPLY
 from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload, declared
 
@@ -66,9 +67,10 @@ class Reason(StrEnum):
         """Whether an honest node would never have sent this: only such a reply counts against f.
 
         An error may be an honest node's crash, and another payload the operator's mistake; a reply
-        nobody asked for comes on top of those that were.
+        nobody asked for comes on top of those that were; of two in one node's name, another node
+        may have sent either.
         """
-        return self not in {Reason.ERROR, Reason.UNASKED, Reason.PAYLOAD}
+        return self not in {Reason.ERROR, Reason.UNASKED, Reason.PAYLOAD, Reason.DUPLICATE}
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,9 @@ class Vetting:
         try:
             if message.has_error():
                 error = message.error
+                if error.code == BROKEN_REPLY:
+                    found = excerpt(error.reason or "", 120)
+                    return Rejection(node_id, Reason.UNREADABLE, f"cannot be read: {found}")
                 return Rejection(
                     node_id, Reason.ERROR, f"error {error.code}: {excerpt(error.reason or '', 120)}"
                 )

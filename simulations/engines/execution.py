@@ -10,7 +10,7 @@ from typing import TypeAlias
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from byzflower.simulations.engines.internals import CLIENT_RAISED
+from byzflower.wire.flower_internals import CLIENT_RAISED
 
 __all__ = ["Client", "FailureLog", "execute"]
 

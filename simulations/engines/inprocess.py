@@ -10,15 +10,15 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from byzflower.simulations.engines.execution import Client, FailureLog, execute
-from byzflower.simulations.engines.internals import (
+from byzflower.simulations.engines.isolation import Broadcast, detached
+from byzflower.simulations.engines.server import Server, call_server
+from byzflower.wire.flower_internals import (
     NODE_UNAVAILABLE,
     Stamp,
     assume_identity,
     duplicate,
     empty_run,
 )
-from byzflower.simulations.engines.isolation import Broadcast, detached
-from byzflower.simulations.engines.server import Server, call_server
 from byzflower.wire.grid import ids_to_pull
 
 __all__ = ["InProcessGrid", "run_in_process"]

@@ -11,13 +11,13 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from byzflower.simulations.engines.execution import FailureLog
-from byzflower.simulations.engines.internals import (
+from byzflower.simulations.engines.nodes import partition_ids
+from byzflower.wire.flower_internals import (
     ENGINE_FAILURES,
     adopt_id,
     duplicate,
     relabel_source,
 )
-from byzflower.simulations.engines.nodes import partition_ids
 from byzflower.wire.grid import ForwardingGrid
 
 __all__ = ["NumberedGrid", "SimulationStoppedError", "WorkerError"]

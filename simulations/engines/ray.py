@@ -11,11 +11,11 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from byzflower.simulations.engines.execution import Client
-from byzflower.simulations.engines.internals import disable_telemetry, ending_busy_clients
 from byzflower.simulations.engines.numbering import NumberedGrid
 from byzflower.simulations.engines.quiet import quiet, worker_environment
 from byzflower.simulations.engines.server import Server, call_server
 from byzflower.simulations.engines.shipping import PARTITION_QUERY, ShippedApp
+from byzflower.wire.flower_internals import disable_telemetry, ending_busy_clients
 
 __all__ = ["RayEngineError", "run_on_ray"]
 

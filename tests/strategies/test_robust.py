@@ -180,7 +180,7 @@ def test_a_node_that_answers_twice_is_not_believed(make_content: Any, make_round
     assert [(r.node_id, r.reason) for r in strategy.history[-1].rejections] == [
         (105, Reason.DUPLICATE)
     ]
-    assert (metrics["robust-rows"], metrics["robust-f"]) == (4, 0)
+    assert (metrics["robust-rows"], metrics["robust-f"]) == (4, 1)
     np.testing.assert_allclose(arrays["b"].numpy(), [5.25], rtol=1e-6)
 
 

@@ -6,12 +6,12 @@ import pytest
 from flwr.app import Error, Message, MetricRecord, RecordDict
 
 from byzflower.simulations.engines import InProcessGrid, partition_ids
-from byzflower.simulations.engines.internals import adopt_id, duplicate, relabel_source
 from byzflower.simulations.engines.numbering import (
     NumberedGrid,
     SimulationStoppedError,
     WorkerError,
 )
+from byzflower.wire.flower_internals import adopt_id, duplicate, relabel_source
 
 # Partition 0 is node 41, partition 1 is node 12, partition 2 is node 30.
 IDS = {1: 41, 2: 12, 3: 30}

@@ -1,0 +1,342 @@
+"""The private names of Flower that this package cannot do without, all in this one place.
+
+Each has a test in ``tests/byzflower/wire/test_flower_internals.py``, which runs on the oldest and
+the newest Flower that are supported.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from importlib import import_module
+from logging import LogRecord
+from typing import Any
+
+from flwr.app import Array, Message, RecordDict
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg
+
+__all__ = [
+    "CLIENT_RAISED",
+    "ENGINE_FAILURES",
+    "NODE_UNAVAILABLE",
+    "REPLY_UNAVAILABLE",
+    "SUPERLINK_NODE_ID",
+    "Allowance",
+    "OverAllowanceError",
+    "Stamp",
+    "UnsupportedFlowerError",
+    "adopt_id",
+    "assume_identity",
+    "bound_transfers",
+    "disable_telemetry",
+    "duplicate",
+    "empty_run",
+    "ending_busy_clients",
+    "is_count_of_replies",
+    "is_from_flower",
+    "is_of_the_transport",
+    "relabel_source",
+    "valid_replies",
+]
+
+CLIENT_RAISED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+NODE_UNAVAILABLE = ErrorCode.NODE_UNAVAILABLE
+REPLY_UNAVAILABLE = ErrorCode.MESSAGE_UNAVAILABLE
+ENGINE_FAILURES = frozenset({ErrorCode.UNKNOWN, ErrorCode.LOAD_CLIENT_APP_EXCEPTION})
+
+_GRACE_SECONDS = 10.0
+_RUN_MODULES = ("flwr.supercore.run", "flwr.common.typing")
+_TELEMETRY_MODULES = ("flwr.supercore.telemetry", "flwr.common.telemetry")
+
+
+class UnsupportedFlowerError(RuntimeError):
+    """The installed Flower no longer has a private name that the engines rely on."""
+
+
+class Stamp:
+    """Give messages the unique ids that a SuperLink would give them.
+
+    Parameters
+    ----------
+    run_id : int
+        Run that the messages belong to.
+
+    Examples
+    --------
+    >>> from flwr.app import Message, RecordDict
+    >>> assume_identity(1)
+    >>> message = Message(RecordDict(), dst_node_id=2, message_type="train")
+    >>> Stamp(1).mark(message)
+    >>> message.metadata.message_id == "", message.metadata.run_id
+    (False, 1)
+    """
+
+    def __init__(self, run_id: int) -> None:
+        self._run_id = run_id
+        self._prefix = uuid.uuid4().hex
+        self._serial = itertools.count()
+
+    def mark(self, message: Message) -> None:
+        """Set the message's id and run, and its sender where Flower leaves it open."""
+        _set(message, "_message_id", f"{self._prefix}-{next(self._serial)}")
+        _set(message, "_run_id", self._run_id)
+        if not message.metadata.src_node_id:
+            _set(message, "_src_node_id", SUPERLINK_NODE_ID)
+
+
+def duplicate(message: Message, content: RecordDict) -> Message:
+    """Return a message with the same metadata, which is the copy's own, and another content."""
+    twin = copy(message)
+    twin.__dict__["_metadata"] = copy(message.metadata)
+    twin.content = content
+    if twin.metadata is message.metadata:
+        raise _unsupported("Message._metadata")
+    return twin
+
+
+def adopt_id(message: Message, sent: Message) -> None:
+    """Give a message the id under which its duplicate was sent."""
+    _set(message, "_message_id", sent.metadata.message_id)
+
+
+def relabel_source(reply: Message, node_id: int) -> None:
+    """Set the node a reply says it comes from."""
+    _set(reply, "_src_node_id", node_id)
+
+
+def assume_identity(run_id: int) -> None:
+    """Let this process create messages: since 1.38 Flower asks for a task identity first."""
+    try:
+        identity = import_module("flwr.supercore.task_identity").TaskIdentity
+    except ModuleNotFoundError:
+        return
+    try:
+        _ = (identity.run_id, identity.node_id, identity.task_id)
+    except RuntimeError:
+        identity.run_id, identity.node_id, identity.task_id = run_id, SUPERLINK_NODE_ID, 1
+    except AttributeError as error:
+        raise _unsupported("TaskIdentity") from error
+
+
+def empty_run(run_id: int) -> Any:
+    """Return Flower's description of a run that has no app bundle."""
+    for name in _RUN_MODULES:
+        try:
+            return import_module(name).Run.create_empty(run_id=run_id)
+        except (ModuleNotFoundError, AttributeError):
+            continue
+    raise _unsupported("Run.create_empty")
+
+
+def disable_telemetry() -> None:
+    """Keep Flower from reporting runs, for the life of this process.
+
+    Its switch is read when Flower is imported, and its reports leave from threads that may outlast
+    a run, so it is not switched back.
+    """
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+    for name in _TELEMETRY_MODULES:
+        if name in sys.modules:
+            sys.modules[name].__dict__["FLWR_TELEMETRY_ENABLED"] = "0"
+
+
+@contextmanager
+def ending_busy_clients() -> Iterator[None]:
+    """Let Flower's Ray backend end clients that are computing when it shuts Ray down.
+
+    It ends idle workers alone. After Ctrl-C the threads that wait for busy ones would wait for
+    ever, and keep this process from ending.
+    """
+    backend = import_module("flwr.server.superlink.fleet.vce.backend.raybackend").RayBackend
+    terminate = backend.terminate
+
+    def terminate_all(self: Any) -> None:
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self.pool and self.pool._future_to_actor and time.monotonic() < deadline:
+            for actor in list(self.pool._future_to_actor.values()):
+                import_module("ray").kill(actor)
+            time.sleep(0.05)
+        terminate(self)
+
+    backend.terminate = terminate_all
+    try:
+        yield
+    finally:
+        backend.terminate = terminate
+
+
+# What FedAvg and its children log about the replies of a round.
+_COUNTS = "%s: Received %s results and %s failures"
+_TRANSPORTS = frozenset({"grpc", "httpcore", "httpx", "requests"})
+# Flower's errors for objects that were announced and are not there.
+_UPLOADS = frozenset({"ObjectIdNotPreregisteredError", "ObjectPullError", "ObjectUnavailableError"})
+
+
+def is_count_of_replies(record: LogRecord) -> bool:
+    """Whether a record is FedAvg's line that says how many results and failures it received."""
+    return record.msg == _COUNTS
+
+
+def valid_replies(strategy: FedAvg, replies: Iterable[Message]) -> list[Message]:
+    """Return the replies without errors and of one layout, counted in the log as FedAvg does."""
+    try:
+        check = strategy._check_and_log_replies
+    except AttributeError as error:
+        raise _unsupported("FedAvg._check_and_log_replies") from error
+    return list(check(replies, is_train=True)[0])
+
+
+def is_from_flower(grid: Grid) -> bool:
+    """Whether a grid is one of Flower's own, which inflates what nodes have uploaded."""
+    return type(grid).__module__.partition(".")[0] == "flwr"
+
+
+def is_of_the_transport(error: BaseException) -> bool:
+    """Whether an error is of the connection or an incomplete upload, not of what was uploaded."""
+    kind = type(error)
+    incomplete = kind.__module__.startswith("flwr.") and kind.__name__ in _UPLOADS
+    module = kind.__module__.partition(".")[0]
+    return isinstance(error, OSError) or incomplete or module in _TRANSPORTS
+
+
+class OverAllowanceError(ValueError):
+    """A reply takes more bytes than it may, or longer than it is waited for."""
+
+
+class Allowance:
+    """Bytes that the reply this thread is pulling may still take, on the wire and inflated.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes each of the two may take.
+
+    Examples
+    --------
+    >>> allowance = Allowance(10)
+    >>> allowance.receive(6)
+    >>> allowance.receive(6)
+    Traceback (most recent call last):
+        ...
+    byzflower.wire.flower_internals.OverAllowanceError: needs at most 10 bytes; found 12 uploaded
+    """
+
+    _of_this_thread = threading.local()
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._received = 0
+        self._inflated = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def __enter__(self) -> Allowance:
+        self._of_this_thread.current = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._of_this_thread.current = None
+
+    @classmethod
+    def current(cls) -> Allowance | None:
+        """Return what the reply that this thread pulls may take; None outside a guarded pull."""
+        return getattr(cls._of_this_thread, "current", None)
+
+    def cancel(self) -> None:
+        """Stop the pull at its next step: nobody waits for the reply any more."""
+        self._over.set()
+
+    def receive(self, size: int) -> None:
+        """Count bytes that have come over the wire."""
+        if self._over.is_set():
+            raise OverAllowanceError("its upload was not complete in time")
+        with self._lock:  # Flower pulls several objects at a time
+            self._received += size
+            if self._received > self._limit:
+                found = f"{self._received} uploaded"
+                raise OverAllowanceError(f"needs at most {self._limit} bytes; found {found}")
+
+    def inflate(self, size: int) -> None:
+        """Count bytes that an array is about to take."""
+        self._inflated += size
+        if self._inflated > self._limit:
+            found = f"{self._inflated} in its arrays"
+            raise OverAllowanceError(f"needs at most {self._limit} bytes; found {found}")
+
+
+def bound_transfers(grid: Grid) -> None:
+    """Let every `Allowance` hold where this grid pulls, for the life of the process.
+
+    Flower inflates an array by joining the chunks that it names, as often as it names them, and
+    waits for objects that were announced for up to two hours. Outside an `Allowance` nothing
+    changes.
+    """
+    _bound_inflation()
+    module = sys.modules.get(type(grid).__module__)
+    make = getattr(module, "make_pull_object_fn_protobuf", None)
+    if make is None or hasattr(make, "bounded"):  # a grid in memory pulls no objects
+        return
+
+    def make_bounded(*args: Any, **kwargs: Any) -> Callable[[str], bytes]:
+        pull, allowance = make(*args, **kwargs), Allowance.current()
+        if allowance is None:
+            return pull  # type: ignore[no-any-return]
+
+        def bounded(object_id: str) -> bytes:
+            allowance.receive(0)
+            content: bytes = pull(object_id)
+            allowance.receive(len(content))
+            return content
+
+        return bounded
+
+    make_bounded.bounded = True  # type: ignore[attr-defined]
+    vars(module)["make_pull_object_fn_protobuf"] = make_bounded
+
+
+def _bound_inflation() -> None:
+    inflate = Array.inflate
+    if hasattr(inflate, "bounded"):
+        return
+
+    def bounded(cls: type[Array], object_content: bytes, children: Any = None) -> Array:
+        allowance = Allowance.current()
+        if allowance is not None:
+            allowance.inflate(_joined_size(object_content, children or {}))
+        return inflate.__func__(cls, object_content, children)  # type: ignore[attr-defined, no-any-return]
+
+    bounded.bounded = True  # type: ignore[attr-defined]
+    Array.inflate = classmethod(bounded)  # type: ignore[method-assign, assignment]
+
+
+def _joined_size(content: bytes, children: dict[str, Any]) -> int:
+    """Return the bytes an array's chunks take when joined as often as it names them."""
+    module = import_module("flwr.supercore.inflatable.inflatable_object")
+    body = json.loads(module.get_object_body(content, Array))
+    names = module.get_object_children_ids_from_object_content(content)
+    return sum(len(children[names[i]].data) for i in body["arraychunk_ids"])
+
+
+def _set(message: Message, name: str, value: object) -> None:
+    fields = message.metadata.__dict__
+    if name not in fields:
+        raise _unsupported(f"Metadata.{name}")
+    fields[name] = value
+
+
+def _unsupported(name: str) -> UnsupportedFlowerError:
+    version = import_module("flwr").__version__
+    return UnsupportedFlowerError(
+        f"the simulation engines need `{name}`, which flwr {version} does not have; "
+        "byzflower is tested with flwr 1.30 to 1.41"
+    )
