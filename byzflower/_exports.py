@@ -9,6 +9,7 @@ from byzflower.kernels import Reduction as Reduction
 from byzflower.mixtailor import MixTailor as MixTailor
 from byzflower.plans import Mixing as Mixing
 from byzflower.plans import Reduced as Reduced
+from byzflower.plans import Voted as Voted
 from byzflower.plans import Weighted as Weighted
 from byzflower.plans import average_of as average_of
 from byzflower.preaggregator import ARC as ARC
@@ -35,6 +36,7 @@ from byzflower.rule import Median as Median
 from byzflower.rule import MoNNA as MoNNA
 from byzflower.rule import MultiKrum as MultiKrum
 from byzflower.rule import MultiKrumStar as MultiKrumStar
+from byzflower.rule import SignVotes as SignVotes
 from byzflower.rule import TrimmedMean as TrimmedMean
 from byzflower.specs import parse as parse
 from byzflower.specs import parse_attack as parse_attack

@@ -65,6 +65,11 @@ class Aggregator(ABC):
         """Whether the caller should pass the previous aggregate as ``center``."""
         return False
 
+    @property
+    def searchable(self) -> bool:
+        """Whether attacks can search against it: what it decides weighs rows or orders values."""
+        return True
+
     @abstractmethod
     def check(self, n: int, f: int) -> None:
         """Raise :class:`InfeasibleError` unless defined for n rows of which f may be faulty."""

@@ -49,6 +49,7 @@ __all__ = [
     "multi_krum_star",
     "nnm",
     "resampling",
+    "sign_votes",
     "smea",
     "trimmed_mean",
 ]
@@ -129,6 +130,11 @@ def bulyan(x: Rows, f: int, *, inner: str = "krum", p: float = 2.0) -> Tensor:
 def monna(x: Rows, f: int, *, trusted: int = 0) -> Tensor:
     """Average the n − f rows nearest the trusted one; see `MoNNA`."""
     return _rules.MoNNA(trusted=trusted)(x, f)
+
+
+def sign_votes(x: Rows, f: int = 0, *, step: float = 1.0) -> Tensor:
+    """Add up the rows' signs, times ``step``; see `SignVotes`."""
+    return _rules.SignVotes(step=step)(x, f)
 
 
 def centered_clipping(

@@ -18,6 +18,7 @@ __all__ = [
     "Mixing",
     "Plan",
     "Reduced",
+    "Voted",
     "Weighted",
     "average_of",
     "carry_out",
@@ -53,7 +54,16 @@ class Reduced:
     note: Mapping[str, object] = field(default_factory=dict)
 
 
-Plan = Weighted | Reduced
+@dataclass(frozen=True)
+class Voted:
+    """Aggregate = step × the sum of the signs of ``selection @ rows`` (all rows if ``None``)."""
+
+    step: float
+    selection: Array | None = None
+    note: Mapping[str, object] = field(default_factory=dict)
+
+
+Plan = Weighted | Reduced | Voted
 
 
 def average_of(rows: Sequence[int] | npt.NDArray[np.intp], n: int, **note: object) -> Weighted:
@@ -91,5 +101,18 @@ def carry_out(
         extra = None if center is None or plan.center == 0 else center * plan.center
         return updates.combine(weights, extra, finite=len(geometry.kept) == updates.n), None
     out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
+    if isinstance(plan, Voted):
+        _vote(plan, geometry, updates, out)
+        return out, None
     rows = geometry.kept.tolist()
     return out, reduce(updates.blocks, plan.reduction, out=out, mixing=plan.selection, rows=rows)
+
+
+def _vote(plan: Voted, geometry: Geometry, updates: Updates, out: torch.Tensor) -> None:
+    kept = torch.from_numpy(geometry.kept).to(updates.device)
+    mixing = None if plan.selection is None else torch.from_numpy(plan.selection).to(kept.device)
+    for columns, chunk in updates.chunks():
+        rows = chunk.index_select(0, kept)
+        if mixing is not None:
+            rows = mixing @ rows.double()
+        out[columns] = rows.sign().sum(dim=0, dtype=torch.float64) * plan.step

@@ -174,6 +174,11 @@ class Pipeline(Aggregator):
         """Whether the rule measures against the previous aggregate."""
         return self.rule.needs_center
 
+    @property
+    def searchable(self) -> bool:
+        """Whether attacks can search against the rule."""
+        return self.rule.searchable
+
     def check(self, n: int, f: int) -> None:
         """Check every step against the rows and faults that reach it."""
         n, f = non_negative_int(n, "n"), non_negative_int(f, "f")

@@ -16,39 +16,40 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from byzflower.errors import did_you_mean
 from byzflower.simulations.errors import ExperimentError, unknown
 
+if TYPE_CHECKING:
+    from byzflower.wire.payload import Payload
+
 __all__ = [
-    "CLIENTS",
+    "DEFAULT_RULE",
     "ENGINES",
-    "SIGN_VOTES",
     "Experiment",
+    "by_field",
     "check_device",
-    "parse_decay",
+    "moved_option",
     "read_toml",
 ]
 
-_STEPS = ("learning_rate", "decay", "server_momentum")
-CLIENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "gradient": (*_STEPS, "clip"),
-        "momentum": (*_STEPS, "clip", "beta"),
-        "saga": _STEPS,
-        "local_sgd": ("local_steps", "local_learning_rate"),
-        "rsa": ("learning_rate", "lam"),
-    }
-)
-"""Name → the options that this client uses and not every other one does."""
-SIGN_VOTES = "sign_votes"
 ENGINES = ("batched", "inprocess", "ray")
+DEFAULT_RULE = "arc > nnm > trimmed_mean"
+"""Where neither the experiment nor its client says another."""
+# Options of before 0.2.0 → the one that holds them now, and how.
+_MOVED = {
+    "beta": ("client", "momentum(beta=0.9)"),
+    "clip": ("client", "momentum(clip=2)"),
+    "lam": ("client", "rsa(lam=0.01)"),
+    "local_steps": ("client", "local_sgd(steps=5)"),
+    "local_learning_rate": ("client", "local_sgd(lr=0.1)"),
+    "decay": ("learning_rate", "step(0.05, {1500: 0.00082})"),
+}
 
 
-def _option(default: Any, panel: str, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"panel": panel, "help": text})
+def _option(default: Any, panel: str, text: str, *also: str) -> Any:
+    return dataclasses.field(default=default, metadata={"panel": panel, "help": text, "also": also})
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Experiment:
         One line naming the option, what it needs and what was found.
     """
 
-    dataset: str = _option("digits", "Data", "digits, mnist, fashion_mnist, cifar10 …")
+    dataset: str = _option("digits", "Data", "digits, mnist10k, … (byzflower list datasets)")
     data_dir: str | None = _option(None, "Data", "folder of data sets that are not embedded")
     download: bool = _option(False, "Data", "let torchvision download the data set")
     partition: str = _option(
@@ -70,35 +71,34 @@ class Experiment:
     byzantine_data: str = _option(
         "none", "Data", "none: only honest clients hold data; own: colluders hold a share too"
     )
-    model: str = _option("mlp", "Data", "softmax, mlp, tanh_mlp, cnn")
-    n: int = _option(13, "Threat", "number of clients, colluders included")
-    f: int = _option(3, "Threat", "number of colluders, known to the rule")
+    model: str = _option("mlp", "Data", "softmax, mlp(width=…), tanh_mlp, cnn")
+    n: int = _option(13, "Threat", "number of clients, colluders included", "num_clients")
+    f: int = _option(3, "Threat", "number of colluders, known to the rule", "num_byzantine")
     attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none: all are honest")
     rule: str = _option(
-        "arc > nnm > trimmed_mean", "Server", "aggregation, steps joined by >; of rsa: sign_votes"
+        "", "Server", f"aggregation, steps joined by >; else the client's own, else {DEFAULT_RULE}"
     )
-    learning_rate: float = _option(
-        0.5, "Server", "the server's step size γ, and that of rsa's clients; not of local_sgd"
-    )
-    decay: str = _option(
-        "",
+    learning_rate: float | str = _option(
+        0.5,
         "Server",
-        "of gradient, momentum, saga: later rates as round:rate, as 1500:0.00082",
+        "for clients that send gradients, the server's step size: a number, "
+        "step(0.05, {1500: 0.00082}), inverse_time(0.5, 0.01)",
+        "lr",
     )
     server_momentum: float = _option(
-        0.0, "Server", "of gradient, momentum, saga: momentum coefficient of the server's steps"
+        0.0, "Server", "for the same clients: momentum coefficient of the server's steps"
     )
     rounds: int = _option(200, "Server", "number of rounds")
-    client: str = _option("momentum", "Clients", "gradient, momentum, saga, local_sgd, rsa")
-    beta: float = _option(0.9, "Clients", "of momentum: its coefficient β")
-    clip: float | None = _option(
-        None, "Clients", "of gradient, momentum: clip each client's gradient to this norm"
+    client: str = _option(
+        "momentum",
+        "Clients",
+        "gradient, momentum(beta=0.9, clip=2), saga, local_sgd(steps=5, lr=0.1), "
+        "rsa(lam=0.01, lr=0.1)",
     )
-    l2: float = _option(0.0, "Clients", "coefficient of the ℓ2 regularisation")
-    batch: int = _option(25, "Clients", "batch size b")
-    local_steps: int = _option(1, "Clients", "of local_sgd: steps a round")
-    local_learning_rate: float = _option(0.1, "Clients", "of local_sgd: its step size")
-    lam: float = _option(0.01, "Clients", "of rsa: its penalty λ")
+    weight_decay: float = _option(
+        0.0, "Clients", "coefficient of the ℓ2 regularisation, as torch's weight_decay", "l2"
+    )
+    batch_size: int = _option(25, "Clients", "examples of a batch", "batch")
     seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
     engine: str = _option("batched", "Run", "batched, inprocess or ray")
     device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
@@ -122,9 +122,11 @@ class Experiment:
         return self.n if self.byzantine_data == "own" else self.honest
 
     @property
-    def payload(self) -> Literal["gradient", "model"]:
+    def payload(self) -> Payload:
         """What clients return: ``"gradient"`` or ``"model"``."""
-        return "model" if self.client in ("local_sgd", "rsa") else "gradient"
+        from byzflower.clients.algorithms import parse_client  # noqa: PLC0415
+
+        return parse_client(self.client).payload
 
     def config(self) -> dict[str, object]:
         """Return every option, as written to the config record of the results."""
@@ -132,32 +134,28 @@ class Experiment:
 
     @classmethod
     def from_options(cls, options: Mapping[str, object]) -> Experiment:
-        """Build an experiment from options; refuse an unknown one, naming the nearest if any."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in options:
-            if name not in known:
-                hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
-                raise ExperimentError(f"unknown option `{name}`{hint}")
-        return cls(**options)  # type: ignore[arg-type]  # types are checked at construction
+        """Build an experiment from options, under any of their names.
+
+        Raises
+        ------
+        ExperimentError
+            For an unknown option, with the nearest or, of one that has moved, with what to write.
+        """
+        return cls(**by_field(options))  # type: ignore[arg-type]  # checked at construction
 
     def _check_types(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if kind in (float, float | None) and _is(value, int):
+            if kind in (float, float | str) and _is(value, int):
                 object.__setattr__(self, name, float(value))
             elif not _is(value, kind):
                 raise ExperimentError(f"`{name}` needs {_KINDS[kind]}; found {value!r}")
 
     def _check_numbers(self) -> None:
-        at_least_one = ("n", "batch", "rounds", "local_steps", "threads", "evaluate_every")
-        positive = ("learning_rate", "local_learning_rate", "lam", "clip")
-        for name in at_least_one:
+        for name in ("n", "batch_size", "rounds", "threads", "evaluate_every"):
             self._need(name, "an integer ≥ 1", lambda v: v >= 1)
-        for name in positive:
-            self._need(name, "a number > 0", lambda v: v is None or 0 < v < math.inf)
-        self._need("l2", "a number ≥ 0", lambda v: 0 <= v < math.inf)
-        for name in ("beta", "server_momentum"):
-            self._need(name, f"0 ≤ {name} < 1", lambda v: 0 <= v < 1)
+        self._need("weight_decay", "a number ≥ 0", lambda v: 0 <= v < math.inf)
+        self._need("server_momentum", "0 ≤ server_momentum < 1", lambda v: 0 <= v < 1)
         self._need("seed", "an integer from 0 to 2³¹−1", lambda v: 0 <= v < 2**31)
         self._need("f", f"0 ≤ f < n = {self.n}", lambda v: 0 <= v < self.n)
 
@@ -166,53 +164,89 @@ class Experiment:
             raise ExperimentError(f"`{name}` needs {requirement}; found {getattr(self, name)!r}")
 
     def _check_names(self) -> None:
-        choices = {
-            "client": CLIENTS,
-            "engine": ENGINES,
-            "byzantine_data": ("none", "own"),
-        }
+        choices = {"engine": ENGINES, "byzantine_data": ("none", "own")}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        # An option that the client ignores would pass for one that makes no difference.
-        for field in dataclasses.fields(self):
-            users = [client for client, used in CLIENTS.items() if field.name in used]
-            ignored = users and self.client not in users
-            if ignored and getattr(self, field.name) != field.default:
-                raise ExperimentError(
-                    f"`{field.name}` needs client {' or '.join(users)}; found {self.client}"
-                )
         check_device(self.device)
 
     def _check_specs(self) -> None:
         import byzflower as bf  # noqa: PLC0415
+        from byzflower.clients.algorithms import parse_client  # noqa: PLC0415
         from byzflower.simulations.datasets import parse_dataset  # noqa: PLC0415
         from byzflower.simulations.models import parse_model  # noqa: PLC0415
         from byzflower.simulations.partitions import parse_partition  # noqa: PLC0415
+        from byzflower.strategies.schedules import ConstantSchedule, parse_schedule  # noqa: PLC0415
 
-        if (self.rule == SIGN_VOTES) != (self.client == "rsa"):
-            raise ExperimentError(
-                f"`rule` {SIGN_VOTES} and `client` rsa need each other; "
-                f"found {self.rule!r} and {self.client!r}"
-            )
         # One spelling each, so that equal experiments are equal and share a run id.
-        decay = ", ".join(f"{after}:{rate!r}" for after, rate in parse_decay(self.decay))
-        object.__setattr__(self, "decay", decay)
-        object.__setattr__(self, "dataset", parse_dataset(self.dataset).spec)
-        object.__setattr__(self, "model", parse_model(self.model).spec)
-        object.__setattr__(self, "partition", parse_partition(self.partition).spec)
-        if self.rule != SIGN_VOTES:
-            rule = bf.parse(self.rule)
-            rule.check(self.n, self.f)
-            object.__setattr__(self, "rule", rule.spec)
+        client = parse_client(self.client)
+        self._spell("client", client.spec)
+        self._spell("dataset", parse_dataset(self.dataset).spec)
+        self._spell("model", parse_model(self.model).spec)
+        self._spell("partition", parse_partition(self.partition).spec)
+        schedule = parse_schedule(self.learning_rate)
+        constant = isinstance(schedule, ConstantSchedule)
+        self._spell("learning_rate", schedule(1) if constant else schedule.spec)
+        rule = bf.parse(self.rule or client.own_rule or DEFAULT_RULE)
+        rule.check(self.n, self.f)
+        self._spell("rule", rule.spec)
         if self.attack != "none":
             attack = bf.parse_attack(self.attack)
-            if attack.needs_rule and self.rule == SIGN_VOTES:
+            self._spell("attack", attack.spec)
+            if attack.needs_rule and not rule.searchable:
                 raise ExperimentError(
-                    f"`attack` {attack.spec} searches against a rule or pipeline; "
-                    f"found `rule` {SIGN_VOTES}"
+                    f"`attack` {attack.spec} searches against the rule, which it cannot where the "
+                    f"rule counts votes; found `rule` {rule.spec}"
                 )
-            object.__setattr__(self, "attack", attack.spec)
+        # An option that the client ignores would pass for one that makes no difference.
+        for field in dataclasses.fields(self):
+            changed = getattr(self, field.name) != field.default
+            if changed and client.payload == "model" and field.name in _OF_SERVER_STEPS:
+                raise ExperimentError(
+                    f"`{field.name}` needs a client that sends gradients; found {client.spec}"
+                )
+
+    def _spell(self, name: str, spec: object) -> None:
+        object.__setattr__(self, name, spec)
+
+
+_OF_SERVER_STEPS = ("learning_rate", "server_momentum")
+
+
+def by_field(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options under the names of the experiment's fields.
+
+    >>> by_field({"num_clients": 20, "lr": 0.1})
+    {'n': 20, 'learning_rate': 0.1}
+
+    Raises
+    ------
+    ExperimentError
+        As :meth:`Experiment.from_options`, and where an option is given under two names.
+    """
+    fields = dataclasses.fields(Experiment)
+    names = {name: field.name for field in fields for name in (field.name, *field.metadata["also"])}
+    chosen: dict[str, object] = {}
+    for name, value in options.items():
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
+            raise ExperimentError(moved_option(name) or f"unknown option `{name}`{hint}")
+        if names[name] in chosen:
+            raise ExperimentError(f"`{names[name]}` needs one value; found it as `{name}`, too")
+        chosen[names[name]] = value
+    return chosen
+
+
+def moved_option(name: str) -> str | None:
+    """Return what to write instead of an option that has become part of another, if it has.
+
+    >>> moved_option("beta")
+    '`beta` is part of `client` now; write, for instance, client = "momentum(beta=0.9)"'
+    """
+    if name not in _MOVED:
+        return None
+    option, spec = _MOVED[name]
+    return f'`{name}` is part of `{option}` now; write, for instance, {option} = "{spec}"'
 
 
 def read_toml(path: str | Path) -> dict[str, object]:
@@ -224,28 +258,6 @@ def read_toml(path: str | Path) -> dict[str, object]:
         raise ExperimentError(f"`config` needs a readable file; found {path}: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(f"`config` needs valid TOML; found in {path}: {error}") from error
-
-
-def parse_decay(text: str) -> list[tuple[int, float]]:
-    """Read a step schedule: the rounds after which a rate holds, increasing.
-
-    >>> parse_decay("1500:0.00082, 1800:1e-4")
-    [(1500, 0.00082), (1800, 0.0001)]
-    """
-    steps = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        after, _, rate = item.partition(":")
-        try:
-            steps.append((int(after), float(rate)))
-        except ValueError:
-            steps.append((-1, math.nan))
-    ordered = [after for after, _ in steps]
-    rates_hold = all(0 < rate < math.inf for _, rate in steps)
-    if not rates_hold or ordered != sorted(set(ordered)) or any(after < 1 for after in ordered):
-        raise ExperimentError(
-            f"`decay` needs increasing round:rate pairs such as 1500:0.00082; found {text!r}"
-        )
-    return steps
 
 
 def check_device(device: str) -> None:
@@ -267,7 +279,7 @@ _KINDS: dict[Any, str] = {
     bool: "true or false",
     int: "an integer",
     float: "a number",
-    float | None: "a number",
+    float | str: "a number or a schedule",
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, MetricRecord
 from flwr.serverapp.strategy import FedAvg
 
-from byzflower.simulations.experiment import Experiment, parse_decay
-from byzflower.strategies import Robust, Rsa, ServerSGD, StepSchedule
+from byzflower.simulations.experiment import Experiment
+from byzflower.strategies import Robust, ServerSGD
 
 __all__ = ["Watched", "make_strategy"]
 
@@ -42,10 +42,6 @@ class Watched(Robust):
         return notes
 
 
-class _WatchedRsa(Watched, Rsa):
-    """RSA, watched."""
-
-
 def make_strategy(experiment: Experiment) -> Watched:
     """Build the strategy; it waits for all n clients and evaluates on none of them."""
     sampling: Any = {
@@ -55,17 +51,8 @@ def make_strategy(experiment: Experiment) -> Watched:
     }
     # A model that an attack has broken stays as it is, and its curve goes on.
     patience = experiment.rounds + 1
-    if experiment.client == "rsa":
-        return _WatchedRsa(
-            experiment.f,
-            learning_rate=experiment.learning_rate,
-            lam=experiment.lam,
-            server=FedAvg(**sampling),
-            max_skipped_rounds=patience,
-        )
-    schedule = StepSchedule(experiment.learning_rate, parse_decay(experiment.decay))
     return Watched(
-        ServerSGD(schedule, momentum=experiment.server_momentum, **sampling)
+        ServerSGD(experiment.learning_rate, momentum=experiment.server_momentum, **sampling)
         if experiment.payload == "gradient"
         else FedAvg(**sampling),
         experiment.rule,

@@ -10,15 +10,7 @@ from flwr.app import Context
 
 import byzflower as bf
 from byzflower.attack import flip_labels
-from byzflower.clients.algorithms import (
-    RSA,
-    Algorithm,
-    Gradient,
-    LocalSGD,
-    Momentum,
-    Objective,
-    Saga,
-)
+from byzflower.clients.algorithms import Algorithm, Objective, parse_client
 from byzflower.clients.task import ClientTask
 from byzflower.simulations.datasets import Dataset, load_dataset
 from byzflower.simulations.errors import ExperimentError
@@ -66,7 +58,7 @@ class TaskLoader:
             data.x_train[rows],
             data.y_train[rows],
             partition_id=partition_id,
-            batch_size=experiment.batch,
+            batch_size=experiment.batch_size,
             seed=experiment.seed,
             device=experiment.device,
             state_dir=self.state_dir,
@@ -86,20 +78,13 @@ def split_rows(experiment: Experiment) -> list[Rows]:
 
 def make_algorithm(experiment: Experiment) -> Algorithm:
     """Build what honest clients compute."""
-    if experiment.client == "gradient":
-        return Gradient(clip=experiment.clip)
-    if experiment.client == "momentum":
-        return Momentum(beta=experiment.beta, clip=experiment.clip)
-    if experiment.client == "saga":
-        if open_objective(experiment).mixes_examples:
-            raise ExperimentError(
-                "`client` saga needs a model without batch normalisation; "
-                f"found {experiment.model} on {experiment.dataset}"
-            )
-        return Saga()
-    if experiment.client == "rsa":
-        return RSA(experiment.lam, experiment.learning_rate)
-    return LocalSGD(experiment.local_steps, experiment.local_learning_rate)
+    algorithm = parse_client(experiment.client)
+    if algorithm.per_sample and open_objective(experiment).mixes_examples:
+        raise ExperimentError(
+            f"`client` {algorithm.name} needs a model without batch normalisation; "
+            f"found {experiment.model} on {experiment.dataset}"
+        )
+    return algorithm
 
 
 def open_dataset(experiment: Experiment) -> Dataset:
@@ -119,7 +104,7 @@ def open_objective(experiment: Experiment) -> Objective:
     """Return model, loss and penalty; one object for all clients of a process."""
     data = open_dataset(experiment)
     model = build_model(experiment.model, data.shape, data.num_classes, experiment.seed)
-    return Objective(model.to(experiment.device), l2=experiment.l2)
+    return Objective(model.to(experiment.device), l2=experiment.weight_decay)
 
 
 def _poisons_data(experiment: Experiment) -> bool:

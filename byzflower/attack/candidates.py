@@ -21,6 +21,7 @@ from byzflower.attack.columns import Column, reduce_columns
 from byzflower.attack.observation import Observation
 from byzflower.attack.span import Span
 from byzflower.attack.tile import Line
+from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array
 from byzflower.plans import Plan, Reduced, Weighted
 from byzflower.steps import Pipeline, Rule
@@ -151,8 +152,13 @@ class Candidates:
                     forms = self._weighted(t, plan, pipeline.needs_center)
                     squared[t] += forms[0]
                     inner[t] += forms[1]
-                else:
+                elif isinstance(plan, Reduced):
                     columns.append(self._column(t, plan))
+                else:
+                    raise InfeasibleError(
+                        f"a search needs a rule of weights or of values in order; "
+                        f"found `{pipeline.spec}`"
+                    )
         if columns:
             sums = reduce_columns(self.line, columns)
             squared, inner = squared + sums[0], inner + sums[1]

@@ -14,6 +14,7 @@ from byzflower.rule.mean import Mean
 from byzflower.rule.median import Median
 from byzflower.rule.monna import MoNNA
 from byzflower.rule.multi_krum import MultiKrum, MultiKrumStar
+from byzflower.rule.sign_votes import SignVotes
 from byzflower.rule.smea import SMEA
 from byzflower.rule.trimmed_mean import TrimmedMean
 
@@ -33,5 +34,6 @@ __all__ = [
     "MoNNA",
     "MultiKrum",
     "MultiKrumStar",
+    "SignVotes",
     "TrimmedMean",
 ]

@@ -52,6 +52,11 @@ class Algorithm(Configured, ABC):
     per_sample: ClassVar[bool] = False
     """Whether the state of a step is read from, and written to, a ``GradientTable``."""
 
+    @property
+    def own_rule(self) -> str | None:
+        """Spec of the rule that the algorithm is defined together with; None where any serves."""
+        return None
+
     def batch_shape(self, batch_size: int) -> tuple[int, ...]:
         """Return the leading dimensions of a batch: (b,), or (steps, b)."""
         return (batch_size,)

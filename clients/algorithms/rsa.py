@@ -10,6 +10,7 @@ import torch
 from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
+from byzflower.rule import SignVotes
 from byzflower.validation import positive
 
 __all__ = ["RSA"]
@@ -38,8 +39,8 @@ class RSA(Algorithm):
     'model'
     """
 
-    lam: float
-    learning_rate: float
+    lam: float = 0.01
+    learning_rate: float = 0.1
 
     name: ClassVar[str] = "rsa"
     payload: ClassVar[Payload] = "model"
@@ -47,6 +48,11 @@ class RSA(Algorithm):
     def __post_init__(self) -> None:
         positive(self.lam, self.name, "lam")
         positive(self.learning_rate, self.name, "learning_rate")
+
+    @property
+    def own_rule(self) -> str:
+        """The server's step x_0 ← x_0 + γλ Σ_w sign(x_w − x_0)."""
+        return SignVotes(step=self.learning_rate * self.lam).spec
 
     def init_state(self, params: Params) -> State:
         """Return x_w = x_0, a copy under the parameters' names."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from byzflower.clients.algorithms import Momentum, parse_client
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.tasks import open_dataset, split_rows
 
@@ -39,16 +40,19 @@ def byzfl_rounds(experiment: Experiment) -> Callable[[int], float] | None:
     earlier = [
         {"name": _PREAGGREGATORS[name], "parameters": {"f": experiment.f}} for name in before
     ]
-    optimizer = {
+    optimizer: dict[str, object] = {
         "model_name": "cnn_mnist",
         "device": experiment.device,
         "optimizer_name": "SGD",
         "optimizer_params": {},
         "learning_rate": experiment.learning_rate,
-        "weight_decay": experiment.l2,
+        "weight_decay": experiment.weight_decay,
         "milestones": [],
         "learning_rate_decay": 1.0,
     }
+    momentum = parse_client(experiment.client)
+    if not isinstance(momentum, Momentum):
+        raise ValueError(f"the comparison runs clients with momentum; found {experiment.client}")
     data = open_dataset(experiment)
     test = DataLoader(TensorDataset(data.x_test, data.y_test), batch_size=1000)
     clients = [
@@ -58,11 +62,11 @@ def byzfl_rounds(experiment: Experiment) -> Callable[[int], float] | None:
                 "loss_name": "NLLLoss",
                 "LabelFlipping": False,
                 "nb_labels": data.num_classes,
-                "momentum": experiment.beta,
+                "momentum": momentum.beta,
                 "store_per_client_metrics": False,
                 "training_dataloader": DataLoader(
                     TensorDataset(data.x_train[rows], data.y_train[rows]),
-                    batch_size=experiment.batch,
+                    batch_size=experiment.batch_size,
                     shuffle=True,
                 ),
             }

@@ -41,7 +41,7 @@ def ARC_MNIST(attack: str = "foe(tau=10)") -> Experiment:  # noqa: N802  (a name
         f=1,
         attack=attack,
         learning_rate=0.1,
-        l2=1e-4,
+        weight_decay=1e-4,
         rounds=30,
         threads=torch.get_num_threads(),
     )
@@ -76,7 +76,7 @@ def bench_growth(
     """Yield seconds per client and round of the digits MLP, as the number of clients grows."""
     for n in sizes:
         experiment = dataclasses.replace(
-            DIGITS, n=n, f=0, attack="none", rule="mean", partition="iid", batch=1, rounds=10
+            DIGITS, n=n, f=0, attack="none", rule="mean", partition="iid", batch_size=1, rounds=10
         )
         run = _engine(dataclasses.replace(experiment, engine="batched"))
         taken = [run()[0] / n for _ in range(repeats)]

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         import typer
 
         from byzflower.simulations.cli.app import app
+        from byzflower.simulations.experiment import moved_option
     except ModuleNotFoundError as error:
         _fail(_missing(error))
     try:
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             prog_name="byzflower",
             standalone_mode=False,
         )
+    except click.NoSuchOption as error:
+        name = error.option_name.lstrip("-").replace("-", "_")
+        _fail(moved_option(name) or error.format_message())
     except click.ClickException as error:
         _fail(error.format_message())
     except (ExperimentError, SpecError, InfeasibleError) as error:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import SIGN_VOTES, Experiment
+from byzflower.simulations.experiment import Experiment
 
 __all__ = ["experiment_options", "experiments"]
 
@@ -45,13 +45,14 @@ def _parameters(repeated: Mapping[str, Sequence[object]]) -> list[inspect.Parame
     for field in dataclasses.fields(Experiment):
         several = field.name in repeated
         hint: Any = hints[field.name]
+        hint = str if hint == float | str else hint
         kind: Any = list[hint] if several else hint
-        flag = "--" + field.name.replace("_", "-")
+        flags = ["--" + name.replace("_", "-") for name in (*field.metadata["also"], field.name)]
         text = f"{field.metadata['help']}{'; repeat for several' if several else ''}"
         default = ", ".join(map(str, repeated[field.name])) if several else field.default
         if default not in ("", None, False):
             text += f" [default: {default}]"
-        option = typer.Option(flag, help=text, rich_help_panel=field.metadata["panel"])
+        option = typer.Option(*flags, help=text, rich_help_panel=field.metadata["panel"])
         parameters.append(
             inspect.Parameter(
                 field.name,
@@ -67,9 +68,11 @@ def experiments(
     options: Mapping[str, Any], repeated: Mapping[str, Sequence[object]]
 ) -> list[Experiment]:
     """Build one experiment for each choice of the repeated options."""
+    from byzflower.clients.algorithms import parse_client
+
     defaults = dict(repeated)
-    if options.get("client") == "rsa":
-        defaults["rule"] = [SIGN_VOTES]
+    if parse_client(options.get("client", Experiment.client)).own_rule:
+        defaults["rule"] = [""]  # which stands for it
     choices = {name: _listed(name, options.get(name, defaults[name])) for name in repeated}
     built = (
         Experiment.from_options({**options, **dict(zip(choices, choice, strict=True))})

@@ -11,7 +11,7 @@ import typer
 
 from byzflower.simulations.cli.options import experiment_options, experiments
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment, read_toml
+from byzflower.simulations.experiment import Experiment, by_field, read_toml
 
 __all__ = ["command"]
 
@@ -43,7 +43,7 @@ def command(
     file = read_toml(config) if config else {}
     own_out = _of(file, "out", str, "text")
     own_verbose = _of(file, "verbose", bool, "true or false")
-    chosen = experiments({**file, **options}, REPEATED)
+    chosen = experiments({**by_field(file), **options}, REPEATED)
 
     from byzflower.simulations.cli.screen import record
 

@@ -41,19 +41,24 @@ COMPOSITIONS = [
     "multi_krum(m=3)",
     "multi_krum_star(q=3)",
     "monna(trusted=2)",
+    "nnm > sign_votes(step=0.1)",
     "centered_clipping(tau=2.0, steps=3)",
     "mixtailor(pool=[krum, median, geometric_median])",
     "mixtailor(pool=[median, arc > nnm > krum], resampling=2)",
 ]
 ALL = [*RULES, *COMPOSITIONS]
 # What some do not promise: ARC, clipping, CGE and centered clipping measure from the origin, the
-# latter from a length, too, and a mean, a clipped mean and CGE follow a faulty row.
+# latter from a length, too, a mean, a clipped mean and CGE follow a faulty row, and votes are added
+# up.
 NOT_PROMISED = {
-    "moves_with_the_rows": "arc|clip|^cge",
-    "scales_with_the_rows": "clip",
+    "moves_with_the_rows": "arc|clip|^cge|votes",
+    "scales_with_the_rows": "clip|votes",
     "float32_rows_of_any_size_are_aggregated_alike": "clip",
-    "equal_honest_rows_are_the_answer": "^mean|clip|^cge",
-    "a_huge_row_spoils_nothing": "^mean|^clip",
+    "equal_honest_rows_are_the_answer": "^mean|clip|^cge|votes",
+    "equal_rows_are_their_own_aggregate": "votes",
+    "one_row_alone_is_the_aggregate": "votes",
+    "duplicated_rows_are_no_trouble": "votes",
+    "a_huge_row_spoils_nothing": "^mean|^clip|votes",
 }
 
 
@@ -118,6 +123,6 @@ def test_every_step_says_where_it_comes_from_and_shows_itself() -> None:
 def test_the_registry_names_the_field_s_rules() -> None:
     assert " ".join(sorted(bf.rules())) == (
         "bulyan caf centered_clipping cge geometric_median krum krum_star mda meamed mean median "
-        "monna multi_krum multi_krum_star smea trimmed_mean"
+        "monna multi_krum multi_krum_star sign_votes smea trimmed_mean"
     )
     assert set(bf.preaggregators()) == {"arc", "clip", "nnm", "bucketing", "resampling"}

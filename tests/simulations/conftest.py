@@ -17,7 +17,7 @@ from byzflower.simulations.experiment import Experiment
 def small():
     """Return a function: options → a few rounds of five clients, one of them a colluder."""
     base = Experiment(
-        rule="trimmed_mean", partition="iid", model="softmax", n=5, f=1, rounds=3, batch=8
+        rule="trimmed_mean", partition="iid", model="softmax", n=5, f=1, rounds=3, batch_size=8
     )
     return lambda **options: dataclasses.replace(base, **options)
 

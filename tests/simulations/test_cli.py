@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,23 +51,33 @@ def call(capsys, monkeypatch, tmp_path):
         ),
         (
             ["--client", "adam"],
-            "`client` needs one of gradient, momentum, saga, local_sgd, rsa; found",
+            "unknown client `adam` in 'adam'; known: gradient, local_sgd, momentum, rsa, saga",
         ),
         (
             ["--rule", "sign_votes", "--client", "rsa", "--attack", "minmax"],
-            "`attack` minmax searches against a rule or pipeline; found `rule` sign_votes",
+            "`attack` minmax searches against the rule, which it cannot where the rule counts",
         ),
         (["--device", "meta"], "`device` needs a usable device; found 'meta'"),
         (
             ["--partition", "-" * 20_000],
             "a partition is a name with parameters, such as name(parameter=1); found",
         ),
-        (["--n", "many"], "Invalid value for '--n': 'many' is not a valid integer."),
-        (["--learning-rate", "-1"], "`learning_rate` needs a number > 0; found -1.0"),
+        (
+            ["--n", "many"],
+            "Invalid value for '--num-clients' / '--n': 'many' is not a valid integer.",
+        ),
+        (["--learning-rate", "-1"], "`constant` needs rate > 0; found -1"),
+        (["--lr", "stepp(1)"], "unknown schedule `stepp` in 'stepp(1)'; did you mean `step`?"),
+        (["--lam", "1"], '`lam` is part of `client` now; write, for instance, client = "rsa(lam'),
+        (["--decay", "5:1"], "`decay` is part of `learning_rate` now; write, for instance,"),
+        (["--client", "momentum(beta=1)"], "`momentum` needs beta in [0, 1); found 1"),
         (["--ruel", "mean"], "No such option '--ruel'."),
         (["--config", "no.toml"], "`config` needs a readable file; found no.toml"),
         (["--rule"], "Option '--rule' requires an argument."),
-        (["--client", "local_sgd", "--learning-rate", "0.9"], "`learning_rate` needs client"),
+        (
+            ["--client", "local_sgd", "--lr", "0.9"],
+            "`learning_rate` needs a client that sends gradients",
+        ),
         (["extra"], "Got unexpected extra argument (extra)"),
     ],
 )
@@ -148,7 +159,7 @@ def test_every_rule_runs_from_every_seed(call, tmp_path):
 def test_rsa_without_a_rule_has_its_own(call, tmp_path):
     assert call("run", *QUICK, "--client", "rsa", "--out", "x")[0] == 0
     (run,) = read_runs(tmp_path / "x")
-    assert run.config["rule"] == "sign_votes"
+    assert run.config["rule"] == "sign_votes(step=0.001)"
 
 
 def test_the_engine_that_is_not_installed_is_refused_before_a_folder_is_made(
@@ -267,7 +278,9 @@ def test_help_and_version_exit_0(call, arguments):
 def test_every_option_of_an_experiment_is_an_option_of_run():
     out = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}).output
     for name in Experiment.__dataclass_fields__:
-        assert f"--{name.replace('_', '-')} " in out
+        assert re.search(rf"--{name.replace('_', '-')}\b", out)
+    for name in ("num-clients", "num-byzantine", "batch-size", "weight-decay", "lr"):
+        assert f"--{name}" in out
 
 
 def test_list_names_everything_with_its_range(call):
