@@ -12,6 +12,7 @@ from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
 from torch import Tensor
 
 from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State
+from byzflower.clients.algorithms.trees import lengths
 from byzflower.clients.table import GradientTable
 from byzflower.clients.task import ClientTask
 from byzflower.wire.arrays import to_record, to_tensor
@@ -52,7 +53,7 @@ class Node:
                 self.objective, params, buffers, work.batch, work.state
             )
         self.finish(work, step.state, context)
-        arrays = {name: (step.update if name in params else step.buffers)[name] for name in model}
+        arrays = self.objective.join(step.update, step.buffers)
         return self.reply(arrays, {name: float(value) for name, value in step.metrics.items()})
 
     def reply(self, arrays: dict[str, Tensor], metrics: dict[str, float]) -> RecordDict:
@@ -65,29 +66,28 @@ class Node:
         return content
 
     def evaluate(self, model: dict[str, Tensor]) -> tuple[int, dict[str, float]]:
-        """Return how many examples were evaluated, the mean loss and, for classes, the accuracy."""
-        x, y = self.task.x_eval, self.task.y_eval
-        if x is None or y is None or len(x) == 0:
+        """Return how many examples were evaluated, their mean loss and the objective's metrics."""
+        x, y = self.task.x_eval, {} if self.task.y_eval is None else self.task.y_eval
+        count = 0 if x is None else lengths(x)[0]
+        if count == 0:
             raise ValueError(
                 f"client {self.task.partition_id} has no evaluation data: give its ClientTask "
                 "`x_eval` and `y_eval`, or the strategy fraction_evaluate=0"
             )
         params, buffers = self.objective.split(model)
-        loss = correct = 0.0
-        classes = False
-        with torch.no_grad():
-            for part_x, part_y in zip(
-                torch.split(x, _EVALUATION_BATCH), torch.split(y, _EVALUATION_BATCH), strict=True
-            ):
-                outputs = self.objective.outputs(params, buffers, part_x)
-                loss += float(self.objective.criterion(outputs, part_y)) * len(part_x)
-                classes = outputs.ndim == 2 and part_y.ndim == 1 and not part_y.is_floating_point()
-                if classes:
-                    correct += float((outputs.argmax(1) == part_y).sum())
-        metrics = {"eval_loss": loss / len(x)}
-        if classes:
-            metrics["eval_acc"] = correct / len(x)
-        return len(x), metrics
+        examples = Batch(x, y, torch.tensor(0))
+        totals: dict[str, float] = {}
+        with torch.no_grad(), self._torch_seed(0):
+            for start in range(0, count, _EVALUATION_BATCH):
+                part = examples.part(slice(start, start + _EVALUATION_BATCH), examples.key)
+                outputs = self.objective.outputs(params, buffers, part.x)
+                means: dict[str, Tensor | float] = {
+                    "eval_loss": self.objective.criterion(outputs, part.y),
+                    **self.objective.metric(outputs, part.y),
+                }
+                for name, value in means.items():
+                    totals[name] = totals.get(name, 0.0) + float(value) * part.size
+        return count, {name: total / count for name, total in totals.items()}
 
     def prepare(
         self, params: Params, buffers: Buffers, server_round: int, context: Context
@@ -130,7 +130,8 @@ class Node:
                     steps,
                     table.steps,
                 )
-            examples = Batch(self.task.x, self.task.y, batch.key)
+            targets = {} if self.task.y is None else self.task.y
+            examples = Batch(self.task.x, targets, batch.key)
             with self._torch_seed(int(batch.key)):
                 table.fill(self.objective, params, buffers, examples)
         return table

@@ -82,7 +82,7 @@ class GradientTable:
         chunk = max(1, _CHUNK // self._rows.shape[1])
         for start in range(0, len(self._rows), chunk):
             part = slice(start, start + chunk)
-            batch = Batch(examples.x[part], examples.y[part], fold(examples.key, start))
+            batch = examples.part(part, fold(examples.key, start))
             grads, _ = objective.sample_gradients(params, buffers, batch)
             rows = torch.cat([g.flatten(1) for g in grads.values()], dim=1)
             self._rows[part] = rows

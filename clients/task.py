@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from byzflower.clients.algorithms import Batch, Objective
+from byzflower.clients.algorithms.trees import Tree, as_tree, leaves, lengths, map_tree
 from byzflower.clients.sampling import draw_batch
 from byzflower.validation import integer_at_least, non_negative_int
 
@@ -25,7 +26,10 @@ class ClientTask:
     objective
         Model and loss, the same on every client.
     x, y
-        The client's m ≥ 1 training examples, (m, …) each.
+        The client's m ≥ 1 training examples: a tensor (m, …), or a dict or tuple of such tensors,
+        each. The model is called as ``model(x)``, ``model(**x)`` or ``model(*x)``. NumPy arrays
+        are converted: floats to the model's dtype, integer targets to int64. ``y=None`` where the
+        model needs no targets, for instance because it finds ``labels`` in x.
     partition_id
         Which client this is; with ``seed`` and the round it fixes all randomness.
     batch_size
@@ -53,14 +57,14 @@ class ClientTask:
     """
 
     objective: Objective
-    x: Tensor
-    y: Tensor
+    x: Tree
+    y: Tree
     partition_id: int
     batch_size: int
     seed: int = 0
     device: str | torch.device = "cpu"
-    x_eval: Tensor | None = None
-    y_eval: Tensor | None = None
+    x_eval: Tree | None = None
+    y_eval: Tree | None = None
     state_dir: Path | None = None
     memory_limit: int = 2**30
 
@@ -68,21 +72,38 @@ class ClientTask:
         integer_at_least(self.batch_size, 1, "ClientTask", "batch_size")
         non_negative_int(self.partition_id, "partition_id")
         non_negative_int(self.seed, "seed")
-        if len(self.x) != len(self.y) or len(self.x) < 1:
+        floating = _floating(self.objective)
+        for name in ("x", "y", "x_eval", "y_eval"):
+            if (value := getattr(self, name)) is not None or name == "x":
+                integral = torch.int64 if name.startswith("y") else None
+                object.__setattr__(self, name, as_tree(value, name, floating, integral))
+        xs, ys = lengths(self.x), lengths(self.y) if self.y is not None else []
+        if not xs or len({*xs, *ys}) > 1 or xs[0] < 1:
+            single = len(xs) == len(ys) == 1
+            found = f"{xs[0]} examples, {ys[0]} labels" if single else f"{xs} in x, {ys} in y"
             raise ValueError(
                 f"client {self.partition_id} needs as many labels as examples, at least one; "
-                f"found {len(self.x)} examples, {len(self.y)} labels"
+                f"found {found}"
             )
         if (self.x_eval is None) != (self.y_eval is None):
             found = "y_eval" if self.x_eval is None else "x_eval"
-            raise ValueError(f"`ClientTask` needs x_eval and y_eval together; found only {found}")
+            if found == "y_eval" or self.y is not None:
+                raise ValueError(
+                    f"`ClientTask` needs x_eval and y_eval together; found only {found}"
+                )
+        held = [tree for tree in (self.x_eval, self.y_eval) if tree is not None]
+        sizes = [size for tree in held for size in lengths(tree)]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"client {self.partition_id} needs as many x_eval as y_eval; found {sizes}"
+            )
 
     @property
     def num_examples(self) -> int:
         """m, the number of training examples."""
-        return len(self.x)
+        return lengths(self.x)[0]
 
-    def with_labels(self, transform: Callable[[Tensor], Tensor]) -> ClientTask:
+    def with_labels(self, transform: Callable[[Tree], Tree]) -> ClientTask:
         """Return the task with its training labels transformed: label-flipping acts here.
 
         >>> from torch import nn
@@ -91,12 +112,14 @@ class ClientTask:
         >>> task.with_labels(lambda y: 9 - y).y
         tensor([9, 2])
         """
+        if self.y is None:
+            raise ValueError(f"client {self.partition_id} has no `y`: its labels stand in `x`")
         return replace(self, y=transform(self.y))
 
     def on_device(self) -> ClientTask:
         """Return the task with its data on its device."""
         moved = {
-            name: value.to(self.device)
+            name: map_tree(lambda leaf: leaf.to(self.device), value)
             for name in ("x", "y", "x_eval", "y_eval")
             if (value := getattr(self, name)) is not None
         }
@@ -107,10 +130,19 @@ class ClientTask:
         indices, key = draw_batch(
             self.seed, self.partition_id, server_round, self.num_examples, shape
         )
-        rows = torch.from_numpy(indices).to(self.x.device)
-        key_tensor = torch.tensor(key, dtype=torch.int32, device=self.x.device)
+        device = leaves(self.x)[0].device
+        rows = torch.from_numpy(indices).to(device)
+        key_tensor = torch.tensor(key, dtype=torch.int32, device=device)
         flat = rows.flatten()
-        x, y = (data.index_select(0, flat) for data in (self.x, self.y))
-        return rows, Batch(
-            x.view(*rows.shape, *x.shape[1:]), y.view(*rows.shape, *y.shape[1:]), key_tensor
-        )
+
+        def taken(leaf: Tensor) -> Tensor:
+            return leaf.index_select(0, flat).view(*rows.shape, *leaf.shape[1:])
+
+        targets = {} if self.y is None else map_tree(taken, self.y)
+        return rows, Batch(map_tree(taken, self.x), targets, key_tensor)
+
+
+def _floating(objective: Objective) -> torch.dtype:
+    """Return the dtype of the model's parameters."""
+    dtypes = (p.dtype for p in objective.model.parameters() if p.is_floating_point())
+    return next(dtypes, torch.get_default_dtype())

@@ -59,14 +59,12 @@ class LocalSGD(Algorithm):
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
     ) -> Step:
         """Return the model after all steps; ``train_loss`` is the mean of the steps' losses."""
-        if len(batch.x) != self.steps:
-            raise ValueError(
-                f"`local_sgd` needs a batch of {self.steps} steps; found {len(batch.x)}"
-            )
+        if batch.size != self.steps:
+            raise ValueError(f"`local_sgd` needs a batch of {self.steps} steps; found {batch.size}")
         velocity: Params = {}
         losses = []
         for k in range(self.steps):
-            one = Batch(batch.x[k], batch.y[k], fold(batch.key, k))
+            one = batch.part(k, fold(batch.key, k))
             grads, buffers, loss = objective.gradient(params, buffers, one)
             losses.append(loss.detach())
             if self.momentum:

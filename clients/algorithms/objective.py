@@ -6,13 +6,15 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from byzflower.clients.algorithms.dropout import KeyedDropout, fold, keyed
+from byzflower.clients.algorithms.losses import accuracy, standard_loss
+from byzflower.clients.algorithms.trees import Tree, lengths, map_tree
 from byzflower.validation import non_negative
 
 __all__ = ["Batch", "Buffers", "Objective", "Params"]
@@ -24,30 +26,30 @@ Buffers = dict[str, Tensor]
 class Batch(NamedTuple):
     """Examples of one step and the key of its randomness.
 
-    ``x`` is (b, …), ``y`` is (b, …) and ``key`` a 0-dimensional int32 tensor, from which the
-    model's dropout masks are derived. ``LocalSGD`` takes (steps, b, …) and the same single key.
-    A batched engine stacks clients along a new first dimension of all three.
+    ``x`` and ``y`` are tensors (b, …), or dicts or tuples of such tensors; ``y`` is {} where the
+    model needs no targets. ``key`` is a 0-dimensional int32 tensor, from which the model's dropout
+    masks are derived. ``LocalSGD`` takes (steps, b, …) and the same single key. A batched engine
+    stacks clients along a new first dimension of all three.
     """
 
-    x: Tensor
-    y: Tensor
+    x: Tree
+    y: Tree
     key: Tensor
 
+    @property
+    def size(self) -> int:
+        """The first dimension of x: how many examples, or steps."""
+        return lengths(self.x)[0]
 
-def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of class labels, of which none is ignored.
+    def part(self, index: int | slice, key: Tensor) -> Batch:
+        """Return the batch of these entries of the first dimension, with a key of its own.
 
-    Under ``vmap``, PyTorch takes its own function apart in Python, which costs a small model a
-    fifth of a round; this one is made of operations that ``vmap`` knows.
-
-    >>> outputs, labels = torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([2])
-    >>> cross_entropy(outputs, labels), nn.functional.cross_entropy(outputs, labels)
-    (tensor(1.4076), tensor(1.4076))
-    """
-    if labels.ndim != 1 or labels.is_floating_point():  # maps of classes, or probabilities
-        return nn.functional.cross_entropy(outputs, labels)
-    chances = torch.log_softmax(outputs, dim=1)
-    return -chances.gather(1, labels[:, None]).mean()
+        >>> batch = Batch(torch.zeros(3, 2, 4), torch.zeros(3, 2), torch.tensor(1))
+        >>> batch.part(0, batch.key).x.shape
+        torch.Size([2, 4])
+        """
+        x, y = (map_tree(lambda leaf: leaf[index], tree) for tree in (self.x, self.y))
+        return Batch(x, y, key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +64,34 @@ class Objective:
     Parameters
     ----------
     model
-        Architecture; its own tensors are only starting values. Parameters with
-        ``requires_grad=False`` are frozen: their gradient is zero.
+        Architecture; its own tensors are only starting values. It is called as ``model(x)``,
+        ``model(**x)`` for a dict, ``model(*x)`` for a tuple. Parameters with
+        ``requires_grad=False`` are frozen: their gradient is zero. Tied parameters are one, and
+        stay tied; embeddings with ``sparse=True`` give dense gradients.
     criterion
-        ``criterion(outputs, y)``: a mean over the batch, as a scalar.
+        ``criterion(outputs, y)``: a mean over the batch, as a scalar, from whatever the model
+        returns. By default the ``loss`` that outputs hold, else the cross-entropy of the logits.
     l2
         λ, the ℓ2-regularisation factor, added to the loss (RESAM, Section 5.1): the gradient gains
         λθ, PyTorch's ``weight_decay``.
     eager
         Compute gradients by PyTorch's autograd, at less than half the overhead for small models,
         instead of by ``torch.func``. Such an objective cannot be used under ``vmap``.
+    metric
+        ``metric(outputs, y)``: names of evaluation metrics to their means over a batch; by default
+        the accuracy of class labels, ``eval_acc``.
 
     Attributes
     ----------
     names
-        Names of the model's parameters, in its order.
+        Names of the model's parameters, in its order; tied ones under the first of their names.
     frozen
         Those among them that are not trained.
 
     Raises
     ------
     ValueError
-        If l2 is negative or not finite, or two names of the model share one parameter.
+        If l2 is negative or not finite.
 
     Examples
     --------
@@ -95,26 +103,28 @@ class Objective:
     """
 
     model: nn.Module
-    criterion: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+    criterion: Callable[[Any, Any], Tensor] = standard_loss
     l2: float = 0.0
     eager: bool = False
+    metric: Callable[[Any, Any], Mapping[str, Tensor | float]] = accuracy
     names: tuple[str, ...] = field(init=False)
     frozen: frozenset[str] = field(init=False)
+    _first_name: dict[str, str] = field(init=False, repr=False)
+    _ties: dict[str, str] = field(init=False, repr=False)
     _train: nn.Module = field(init=False, repr=False)
     _eval: nn.Module = field(init=False, repr=False)
     _dropouts: dict[str, KeyedDropout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         non_negative(self.l2, "Objective", "l2")
-        names = dict(self.model.named_parameters())
-        for name, _ in self.model.named_parameters(remove_duplicate=False):
-            if name not in names:
-                raise ValueError(
-                    f"`Objective` needs a model without shared parameters; found `{name}` shared"
-                )
+        # Parameters of integers, as quantised models have them, are state like buffers.
+        names = {n: p for n, p in self.model.named_parameters() if p.is_floating_point()}
         frozen = frozenset(name for name, p in names.items() if not p.requires_grad)
+        first_name, ties = _shared_names(self.model)
         object.__setattr__(self, "names", tuple(names))
         object.__setattr__(self, "frozen", frozen)
+        object.__setattr__(self, "_first_name", first_name)
+        object.__setattr__(self, "_ties", ties)
         train, dropouts = keyed(_skeleton(self.model))
         object.__setattr__(self, "_train", train.train())
         object.__setattr__(self, "_eval", _skeleton(self.model).eval())
@@ -136,7 +146,7 @@ class Objective:
     @cached_property
     def buffer_names(self) -> tuple[str, ...]:
         """Names of the arrays of the ``state_dict`` that are no parameters, in its order."""
-        return tuple(name for name in self.layout if name not in self.names)
+        return tuple(n for n in self.layout if self._first_name.get(n, n) not in self.names)
 
     @property
     def mixes_examples(self) -> bool:
@@ -148,16 +158,42 @@ class Objective:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def split(self, state: Mapping[str, Tensor]) -> tuple[Params, Buffers]:
-        """Split a ``state_dict`` into parameters and buffers, without copying."""
+        """Split a ``state_dict`` into parameters and buffers, without copying.
+
+        Tensors that have several names go by the first.
+        """
         params = {name: state[name] for name in self.names}
-        buffers = {name: value for name, value in state.items() if name not in params}
+        buffers = {
+            name: value
+            for name, value in state.items()
+            if name not in params and name not in self._first_name
+        }
         return params, buffers
 
-    def outputs(self, params: Params, buffers: Buffers, x: Tensor) -> Tensor:
-        """Return the model's outputs on x (b, …) in evaluation mode."""
+    def join(self, params: Params, buffers: Buffers) -> dict[str, Tensor]:
+        """Return both under all names of the model's ``state_dict``, in its order.
+
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        >>> model[1].weight = model[0].weight
+        >>> objective = Objective(model)
+        >>> params, buffers = objective.split(objective.initial())
+        >>> list(params), list(objective.join(params, buffers))
+        (['0.weight', '0.bias', '1.bias'], ['0.weight', '0.bias', '1.weight', '1.bias'])
+        """
         values = {**params, **buffers}
-        result: Tensor = functional_call(self._eval, values, (x,), tie_weights=False)
-        return result
+        return {name: values[self._first_name.get(name, name)] for name in self.layout}
+
+    def outputs(self, params: Params, buffers: Buffers, x: Tree) -> Any:
+        """Return the model's outputs on x (b, …) in evaluation mode."""
+        return self._call(self._eval, {**params, **buffers}, x)
+
+    def _call(self, model: nn.Module, values: dict[str, Tensor], x: Tree) -> Any:
+        for name, first in self._ties.items():
+            values[name] = values[first]
+        kwargs = x if isinstance(x, dict) else {}
+        args = x if isinstance(x, tuple) else () if kwargs else (x,)
+        # Looking for tied parameters takes longer than a small model's forward pass.
+        return functional_call(model, values, args, kwargs, tie_weights=False)
 
     def loss(
         self, params: Params, buffers: Buffers, batch: Batch, *, train: bool = True
@@ -188,12 +224,13 @@ class Objective:
                 "per-example gradients need a model without BatchNorm layers, which mix examples"
             )
 
-        def one(x: Tensor, y: Tensor, key: Tensor) -> tuple[Params, Tensor]:
-            example = Batch(x.unsqueeze(0), y.unsqueeze(0), key)
+        def one(x: Tree, y: Tree, key: Tensor) -> tuple[Params, Tensor]:
+            x, y = (map_tree(lambda leaf: leaf.unsqueeze(0), tree) for tree in (x, y))
+            example = Batch(x, y, key)
             grads, _, loss = self._complete(*self._traced(params, buffers, example), params)
             return grads, loss
 
-        index = torch.arange(len(batch.x), dtype=torch.int32, device=batch.key.device)
+        index = torch.arange(batch.size, dtype=torch.int32, device=batch.key.device)
         keys = fold(batch.key, index)
         grads, losses = vmap(one, randomness="different")(batch.x, batch.y, keys)
         return grads, losses
@@ -212,8 +249,7 @@ class Objective:
                 layer.calls = 0
                 values[f"{name}.key" if name else "key"] = batch.key
         model = self._train if train else self._eval
-        # Looking for tied parameters takes longer than a small model's forward pass; it has none.
-        outputs = functional_call(model, values, (batch.x,), tie_weights=False)
+        outputs = self._call(model, values, batch.x)
         # functional_call writes back the buffers that the forward pass assigned.
         return self.criterion(outputs, batch.y), {name: values[name].detach() for name in buffers}
 
@@ -236,6 +272,7 @@ class Objective:
             trained = {n: p.detach().requires_grad_() for n, p in self._trained(params).items()}
             loss, left = self._data_loss({**params, **trained}, buffers, batch, train=True)
             grads = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+            grads = tuple(g.to_dense() if g.is_sparse else g for g in grads)
         return dict(zip(trained, grads, strict=True)), left, loss.detach()
 
     def _complete(
@@ -263,6 +300,34 @@ class Objective:
 
 
 def _skeleton(model: nn.Module) -> nn.Module:
-    """Copy the modules of a model but none of its tensors."""
+    """Copy the modules of a model but none of its tensors; gradients of embeddings are dense."""
     tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(t): t for t in tensors})
+    copied = copy.deepcopy(model, {id(t): t for t in tensors})
+    for module in copied.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
+    return copied
+
+
+def _shared_names(model: nn.Module) -> tuple[dict[str, str], dict[str, str]]:
+    """Return further name -> first name of what has several; and of it what modules share.
+
+    A module that stands at two places of the model is set through the first of them alone.
+    """
+    first: dict[int, str] = {}
+    places: set[tuple[int, str]] = set()
+    further, ties = {}, {}
+    for name, tensor in (
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ):
+        path, _, attribute = name.rpartition(".")
+        place = (id(model.get_submodule(path)), attribute)
+        if id(tensor) not in first:
+            first[id(tensor)] = name
+        else:
+            further[name] = first[id(tensor)]
+            if place not in places:
+                ties[name] = first[id(tensor)]
+        places.add(place)
+    return further, ties

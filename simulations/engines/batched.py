@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from byzflower.clients.algorithms import Algorithm, Batch, Objective, State, Step
+from byzflower.clients.algorithms.trees import leaves, map_tree, map_trees
 from byzflower.clients.app import TrainingApp, received_model, server_round_of
 from byzflower.clients.node import Node, Work
 from byzflower.simulations.engines.inprocess import InProcessGrid
@@ -136,15 +137,18 @@ class BatchedGrid(InProcessGrid):
         if key not in self._sizes:
             cost = _activation_bytes(client, params, buffers)
             held = [*params.values()] * 3 + [*client.work.state.values()] * 2
-            held += [client.work.batch.x, client.work.batch.y]
+            held += leaves(client.work.batch)
             cost += sum(t.numel() * t.element_size() for t in held)
             self._sizes[key] = max(1, self._budget // cost)
         return self._sizes[key]
 
 
 def _shapes(work: Work) -> tuple[object, ...]:
+    # Names too: dicts of other keys are no batches of one form, whatever their shapes.
+    structure = str(map_tree(lambda leaf: "*", tuple(work.batch)))
     return (
-        *(tensor.shape for tensor in work.batch),
+        structure,
+        *((leaf.shape, leaf.dtype) for leaf in leaves(work.batch)),
         *(tensor.shape for tensor in work.state.values()),
     )
 
@@ -164,7 +168,7 @@ def _activation_bytes(
     batch = client.work.batch
     steps = client.node.algorithm.batch_shape(1)[:-1]
     if steps:  # a local step at a time holds activations
-        batch = Batch(batch.x[0], batch.y[0], batch.key)
+        batch = batch.part(0, batch.key)
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
@@ -178,7 +182,7 @@ def _step_together(
 ) -> dict[int, RecordDict]:
     objective: Objective = group[0].node.task.objective
     params, buffers = objective.split(model)
-    batch = Batch(*(_stack(parts) for parts in zip(*(c.work.batch for c in group), strict=True)))
+    batch: Batch = map_trees(_stack, [client.work.batch for client in group])
     state = {name: _stack([c.work.state[name] for c in group]) for name in group[0].work.state}
 
     def step(batch: Batch, state: State) -> Step:
@@ -190,9 +194,10 @@ def _step_together(
     replies = {}
     for i, client in enumerate(group):
         client.node.finish(client.work, {n: t[i] for n, t in result.state.items()}, client.context)
-        arrays = {
-            name: (result.update if name in params else result.buffers)[name][i] for name in model
-        }
+        arrays = objective.join(
+            {name: rows[i] for name, rows in result.update.items()},
+            {name: rows[i] for name, rows in result.buffers.items()},
+        )
         metrics = {name: values[i] for name, values in losses.items()}
         replies[id(client.message)] = client.node.reply(arrays, metrics)
     return replies

@@ -148,13 +148,6 @@ def test_sample_gradients_refuse_batchnorm():
         objective.sample_gradients(params, buffers, batch())
 
 
-def test_shared_parameters_are_refused():
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    model[1].weight = model[0].weight
-    with pytest.raises(ValueError, match=r"without shared parameters; found `1.weight` shared"):
-        Objective(model)
-
-
 @pytest.mark.parametrize("l2", [-1.0, float("nan"), float("inf")])
 def test_l2_is_checked(l2):
     with pytest.raises(ValueError, match=f"`Objective` needs a finite l2 ≥ 0; found {l2}"):
