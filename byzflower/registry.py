@@ -12,7 +12,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
-__all__ = ["KINDS", "attacks", "pools", "preaggregators", "register", "registered", "rules"]
+__all__ = [
+    "KINDS",
+    "attacks",
+    "own_classes",
+    "pools",
+    "preaggregators",
+    "register",
+    "registered",
+    "rules",
+]
 
 _C = TypeVar("_C", bound=type[Any])
 _PACKAGES = {
@@ -78,6 +87,20 @@ def registered(kind: str) -> dict[str, type[Any]]:
     """
     import_module(_PACKAGES[kind])  # the package imports its modules, which register
     return dict(sorted(_REGISTRIES[kind].items()))
+
+
+def own_classes() -> list[tuple[str, type[Any]]]:
+    """Kind and class of what was registered from outside this package.
+
+    Another process does not know it: whoever sends specs there sends these classes along, to be
+    registered before the specs are read.
+    """
+    return [
+        (kind, cls)
+        for kind, found in _REGISTRIES.items()
+        for cls in found.values()
+        if not cls.__module__.startswith("byzflower.")
+    ]
 
 
 def rules() -> dict[str, type[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context
 
@@ -12,6 +13,7 @@ import byzflower as bf
 from byzflower.attack import flip_labels
 from byzflower.clients.algorithms import Algorithm, Objective, parse_client
 from byzflower.clients.task import ClientTask
+from byzflower.registry import own_classes, register
 from byzflower.simulations.datasets import Dataset, load_dataset
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
@@ -43,6 +45,14 @@ class TaskLoader:
         self.experiment = experiment
         self.shares = shares
         self.state_dir = state_dir
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "own_classes": own_classes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for kind, cls in state.pop("own_classes"):
+            register(kind)(cls)
+        vars(self).update(state)
 
     def __call__(self, context: Context) -> ClientTask:
         """Return the task of the node whose ``node_config`` has the partition-id."""

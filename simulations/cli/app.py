@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import byzflower
-from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.cli.own import import_own
 
 __all__ = ["app"]
 
@@ -41,27 +39,17 @@ def _root(
     ] = False,
     modules: Annotated[
         list[str] | None,
-        typer.Option("--import", help="module of own rules and attacks; repeat for several"),
+        typer.Option(
+            "--import",
+            help="module that registers own rules, attacks, clients, models, …; repeat for several",
+        ),
     ] = None,
 ) -> None:
     """Byzantine-robust federated learning: experiments and checks."""
     if modules:
-        _import(modules)
+        import_own(modules)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-def _import(modules: list[str]) -> None:
-    """Import what registers own steps, from the current folder too, as ``python -m`` does."""
-    sys.path.insert(0, str(Path.cwd()))
-    for name in modules:
-        try:
-            import_module(name)
-        except Exception as error:  # whatever the module raises
-            raise ExperimentError(
-                f"`import` needs a module that can be imported; found {name}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
 
 
 for _name in COMMANDS:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from byzflower.simulations.cli.options import experiment_options, experiments
+from byzflower.simulations.cli.own import import_own
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment, by_field, read_toml
 
@@ -43,6 +44,8 @@ def command(
     file = read_toml(config) if config else {}
     own_out = _of(file, "out", str, "text")
     own_verbose = _of(file, "verbose", bool, "true or false")
+    modules = _of(file, "import", list, "a list of modules") or []
+    import_own(map(str, modules))
     chosen = experiments({**by_field(file), **options}, REPEATED)
 
     from byzflower.simulations.cli.screen import record

@@ -393,6 +393,94 @@ def test_own_rules_and_attacks_work_from_the_command_line(call, tmp_path):
     assert (code, out.startswith("blend: n = 5, f = 1")) == (0, True)
 
 
+OF_EVERY_KIND = """
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np, torch
+from byzflower import register
+from byzflower.clients.algorithms import Gradient
+from byzflower.simulations.datasets import Digits
+from byzflower.simulations.models import ModelFamily
+from byzflower.simulations.partitions import Partition
+from byzflower.strategies import RateSchedule
+
+@register("client")
+@dataclass(frozen=True)
+class Louder(Gradient):
+    name = "louder"
+
+@register("schedule")
+@dataclass(frozen=True)
+class Halving(RateSchedule):
+    every: int = 10
+    name: ClassVar[str] = "halving"
+
+    def __call__(self, server_round):
+        return 0.5 ** (1 + server_round // self.every)
+
+@register("dataset")
+@dataclass(frozen=True)
+class Few(Digits):
+    name = "few"
+
+@register("model")
+@dataclass(frozen=True)
+class Linear(ModelFamily):
+    bias: bool = True
+    name: ClassVar[str] = "linear"
+
+    def build(self, shape, num_classes):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes, self.bias))
+
+@register("partition")
+@dataclass(frozen=True)
+class InOrder(Partition):
+    name: ClassVar[str] = "in_order"
+
+    def _split(self, labels, parts, seed):
+        return np.array_split(np.arange(len(labels)), parts)
+"""
+
+OWN_OPTIONS = {
+    "client": "louder(clip=2)",
+    "learning_rate": "halving(every=1)",
+    "dataset": "few",
+    "model": "linear(bias=False)",
+    "partition": "in_order",
+}
+
+
+@pytest.mark.usefixtures("own_steps")
+def test_a_file_brings_clients_models_and_data_of_one_s_own(call, tmp_path):
+    (tmp_path / "my_steps.py").write_text(OF_EVERY_KIND)
+    options = "".join(f'{name} = "{spec}"\n' for name, spec in OWN_OPTIONS.items())
+    start = 'import = ["my_steps"]\nnum_clients = 5\nf = 1\nrounds = 1\nrule = "median"\n'
+    (tmp_path / "own.toml").write_text(start + options)
+    assert call("run", "--config", "own.toml", "--out", "x")[0] == 0
+    (run,) = read_runs(tmp_path / "x")
+    assert {name: run.config[name] for name in OWN_OPTIONS} == OWN_OPTIONS
+    _, out, _ = call("list", "models")
+    assert "linear bias=True" in [" ".join(line.split()) for line in out.splitlines()]
+
+
+@pytest.mark.usefixtures("own_steps")
+def test_another_process_learns_what_was_registered(tmp_path):
+    (tmp_path / "my_steps.py").write_text(OF_EVERY_KIND)
+    code = (
+        "import pickle, sys\n"
+        "from byzflower.simulations.cli.own import import_own\n"
+        "from byzflower.simulations.experiment import Experiment\n"
+        "from byzflower.simulations.tasks import TaskLoader, split_rows\n"
+        "import_own(['my_steps'])\n"
+        "e = Experiment(model='linear', dataset='few', attack='none')\n"
+        "open('loader', 'wb').write(pickle.dumps(TaskLoader(e, split_rows(e))))\n"
+    )
+    assert python("-c", code, folder=tmp_path).returncode == 0
+    code = "import pickle; print(pickle.load(open('loader', 'rb')).task(0).partition_id)"
+    done = python("-c", code, folder=tmp_path)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 @pytest.mark.usefixtures("own_steps")
 @pytest.mark.parametrize(
     ("name", "reason"),
