@@ -33,7 +33,7 @@ except ImportError:  # Windows
 __all__ = ["StateFileError", "Tree", "atomically", "read_tree", "sole_writer", "write_tree"]
 
 Tree: TypeAlias = Any
-"""None, bool, int, float, str; tensors and NumPy arrays; lists, tuples and dicts of trees."""
+"""None, bool, int, float, str, bytes; tensors and NumPy arrays; lists, tuples, dicts of trees."""
 
 _FORMAT = "byzflower tree 1"
 _TREE = "tree.json"
@@ -151,6 +151,8 @@ def _encoded(tree: Tree, tensors: list[Any]) -> Any:
         if isinstance(tree, float) and not math.isfinite(tree):
             return {"float": str(tree)}
         return tree
+    if isinstance(tree, bytes):
+        return {"bytes": tree.hex()}
     if isinstance(tree, np.generic):
         return _encoded(tree.item(), tensors)
     if isinstance(tree, torch.Tensor | np.ndarray):
@@ -178,6 +180,8 @@ def _decoded(node: Any, archive: zipfile.ZipFile) -> Tree:
     ((kind, value),) = node.items()
     if kind == "float":
         return float(value)
+    if kind == "bytes":
+        return bytes.fromhex(value)
     if kind == "tuple":
         return tuple(_decoded(item, archive) for item in value)
     if kind == "dict":

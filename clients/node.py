@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
@@ -42,7 +42,16 @@ class Node:
         # One client at a time needs no vmap, and autograd alone is faster.
         self.objective = task.objective.with_autograd()
         self._table: GradientTable | None = None
+        self._saved: dict[str, Any] = {}
         self._record = f"byzflower.{algorithm.name}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what this process keeps beside ``context.state``: SAGA's table, if there is one."""
+        return self._saved if self._table is None else self._table.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it from a checkpoint; the table is made when the model is known."""
+        self._table, self._saved = None, state
 
     def train(self, model: dict[str, Tensor], server_round: int, context: Context) -> RecordDict:
         """Return the reply to a train message."""
@@ -146,6 +155,9 @@ class Node:
                 folder / name if folder else None,
                 self.task.memory_limit,
             )
+            if self._saved:
+                self._table.load_state_dict(self._saved)
+                self._saved = {}
         return self._table
 
 

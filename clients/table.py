@@ -75,6 +75,26 @@ class GradientTable:
         """How many steps were stored since ``fill``; −1 if one was interrupted half-way."""
         return int(self._mean[-1])
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return rows and mean, for a checkpoint; they share the table's memory."""
+        return {"rows": self._rows, "mean": self._mean}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take rows and mean from a checkpoint.
+
+        Raises
+        ------
+        ValueError
+            If they are another model's or another data set's.
+        """
+        for name, own in self.state_dict().items():
+            if state[name].shape != own.shape:
+                raise ValueError(
+                    f"the table needs {name} of shape {tuple(own.shape)}; "
+                    f"found {tuple(state[name].shape)}"
+                )
+            own.copy_(state[name])
+
     def fill(self, objective: Objective, params: Params, buffers: Buffers, examples: Batch) -> None:
         """Set every row to its example's gradient at params (Algorithm 2, line 1); 0 steps."""
         self._mean[-1] = -1

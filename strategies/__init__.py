@@ -7,7 +7,7 @@ their papers' defaults. Importing this package imports Flower and PyTorch.
 
 from __future__ import annotations
 
-from byzflower.strategies.checkpoint import Checkpoint
+from byzflower.strategies.checkpoint import Checkpoint, Resumable
 from byzflower.strategies.conduct import Conduct, NodeConduct
 from byzflower.strategies.errors import CheckpointError, TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord
@@ -48,6 +48,7 @@ __all__ = [
     "Reason",
     "Rejection",
     "Resam",
+    "Resumable",
     "Robust",
     "RobustDSGD",
     "RoundRecord",

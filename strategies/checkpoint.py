@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import ERROR, INFO, WARNING, getLogger
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, RecordDict
 from flwr.serverapp.strategy import (
     FedAdagrad,
     FedAdam,
@@ -26,7 +26,7 @@ from flwr.serverapp.strategy import (
 from byzflower.statefile import StateFileError, Tree, read_tree, sole_writer, write_tree
 from byzflower.strategies.errors import CheckpointError
 from byzflower.validation import integer_at_least
-from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.trees import records_to_tree, tree_to_records
 
 __all__ = ["Checkpoint", "Resumable", "inner_state", "restore_inner_state"]
 
@@ -86,6 +86,9 @@ class Checkpoint:
         Save after every so many rounds and after the last: a crash costs at most that many.
     keep : int
         How many of the newest files to keep, at least 2.
+    companions : mapping of str to Resumable
+        What else belongs to the run and is saved and restored with it, by name: the clients of a
+        simulation, a schedule of your own.
 
     Raises
     ------
@@ -104,6 +107,7 @@ class Checkpoint:
     folder: str | Path
     every: int = 1
     keep: int = 2
+    companions: Mapping[str, Resumable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         integer_at_least(self.every, 1, "Checkpoint", "every")
@@ -221,16 +225,16 @@ def restore_inner_state(inner: Strategy, state: State) -> None:
         setattr(inner, name, _as_flower_holds(state[name]))
 
 
-_RECORD = "ArrayRecord"
+_RECORD = "record"
 
 
 def _plain(value: Any) -> Tree:
     if isinstance(value, ArrayRecord):
-        return {_RECORD: {key: to_tensor(array) for key, array in value.items()}}
+        return {_RECORD: records_to_tree(RecordDict({_RECORD: value}))}
     return value
 
 
 def _as_flower_holds(value: Tree) -> Any:
     if isinstance(value, dict) and list(value) == [_RECORD]:
-        return to_record(value[_RECORD])
+        return tree_to_records(value[_RECORD])[_RECORD]
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from logging import ERROR, INFO, WARNING, getLogger
@@ -29,6 +29,7 @@ from byzflower.strategies.agreement import Agreement, agree
 from byzflower.strategies.attribution import attribute
 from byzflower.strategies.checkpoint import (
     Checkpoint,
+    Resumable,
     check_resumable,
     inner_state,
     restore_inner_state,
@@ -291,6 +292,9 @@ class Robust(Strategy):
             _LOG.log(ERROR, "The run ends early: %s", error)
         return result
 
+    def _companions(self) -> Mapping[str, Resumable]:
+        return {} if self.checkpoint is None else self.checkpoint.companions
+
     def _identity(self, arrays: ArrayRecord) -> dict[str, Any]:
         """Return what must be the same for a checkpoint to be this run's."""
         return {
@@ -313,6 +317,7 @@ class Robust(Strategy):
                 for name in _METRICS
             },
             "inner": inner_state(self.inner),
+            "companions": {name: other.state_dict() for name, other in self._companions().items()},
             "history": [record.to_state() for record in self.history],
             "conduct": self.conduct.to_state(),
             "generator": None if self._rng is None else self._rng.get_state(),
@@ -323,6 +328,8 @@ class Robust(Strategy):
     def _restore(self, state: dict[str, Any]) -> RunResult:
         self._begin_run()
         restore_inner_state(self.inner, state["inner"])
+        for name, other in self._companions().items():
+            other.load_state_dict(state["companions"][name])
         self.history = [RoundRecord.from_state(record) for record in state["history"]]
         self.conduct = Conduct.from_state(state["conduct"])
         if self._rng is not None and state["generator"] is not None:

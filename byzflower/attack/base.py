@@ -27,6 +27,7 @@ class Attack(Step):
 
     level: ClassVar[Literal["update", "data"]] = "update"
     finite: ClassVar[bool] = True
+    state_type: ClassVar[type[Any] | None] = None  # of the dataclass that `forge` hands on
 
     @property
     def needs_rule(self) -> bool:

@@ -61,6 +61,7 @@ class Mimic(Attack):
     """
 
     name: ClassVar[str] = "mimic"
+    state_type: ClassVar[type[MimicState]] = MimicState
     reference: ClassVar[str] = "Karimireddy et al. 2022, appendix; ARC D.3"
 
     warmup: int = 100

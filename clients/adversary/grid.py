@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import is_dataclass
 from logging import WARNING, getLogger
 from typing import Any
 
@@ -132,6 +133,18 @@ class Adversary(ForwardingGrid):
         sent = [message for message in messages if not self._withholds(message)]
         replies = list(self.inner.send_and_receive(sent, timeout=timeout)) if sent else []
         return replies + self._forge(held, replies)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the attack has learned, for a checkpoint of the run."""
+        state = self._state
+        learned = vars(state) if is_dataclass(state) else state
+        return {"state": learned, "center": self._center, "round": self._round}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        learned, kind = state["state"], self.attack.state_type
+        self._state = learned if learned is None or kind is None else kind(**learned)
+        self._center, self._round = state["center"], state["round"]
 
     def _withholds(self, message: Message) -> bool:
         return (

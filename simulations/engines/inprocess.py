@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from byzflower.clients.app import TrainingApp
 from byzflower.simulations.engines.execution import Client, FailureLog, execute
 from byzflower.simulations.engines.isolation import Broadcast, detached
 from byzflower.simulations.engines.server import Server, call_server
@@ -94,6 +95,24 @@ class InProcessGrid(Grid):
     def contexts(self) -> Mapping[int, Context]:
         """Each node's context, by node id."""
         return self._contexts
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return every client's state, for a checkpoint of the run."""
+        nodes = self._client_app.nodes if isinstance(self._client_app, TrainingApp) else None
+        return {
+            "contexts": {i: records_to_tree(c.state) for i, c in self._contexts.items()},
+            "nodes": {i: nodes.of(c).state_dict() for i, c in self._contexts.items()}
+            if nodes
+            else {},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Give the clients the state of a checkpoint."""
+        for i, tree in state["contexts"].items():
+            self._contexts[i].state = tree_to_records(tree)
+        if isinstance(self._client_app, TrainingApp):
+            for i, kept in state["nodes"].items():
+                self._client_app.nodes.of(self._contexts[i]).load_state_dict(kept)
 
     def set_run(self, run: Any) -> None:
         """Set Flower's description of the run."""

@@ -293,6 +293,7 @@ def test_settings_are_checked(value: Any, tmp_path: Path) -> None:
     [
         None,
         {"a": [1, 2.5, "ü", None, True], 7: (1, {"b": ()})},
+        b"\x00\xff",
         {"inf": math.inf, "-inf": -math.inf},
         torch.zeros(0, 3),
         torch.tensor(5),
