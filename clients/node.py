@@ -46,7 +46,7 @@ class Node:
         self._record = f"byzflower.{algorithm.name}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what this process keeps beside ``context.state``: SAGA's table, if there is one."""
+        """Return what the process keeps beside ``context.state``: SAGA's table, if any."""
         return self._saved if self._table is None else self._table.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

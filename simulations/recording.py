@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ import byzflower
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.results import ResultsFile, read_runs, run_id
 from byzflower.simulations.runner import Round, run_experiment
+from byzflower.statefile import atomically
+from byzflower.strategies import Checkpoint
 
 __all__ = ["record_run", "versions"]
 
@@ -27,9 +30,16 @@ def versions() -> dict[str, str]:
 
 
 def record_run(
-    experiment: Experiment, results: ResultsFile, on_round: OnRound | None = None
+    experiment: Experiment,
+    results: ResultsFile,
+    on_round: OnRound | None = None,
+    *,
+    checkpoint_every: int = 0,
 ) -> dict[str, Any]:
     """Run an experiment; write its config, rounds and summary; return the summary.
+
+    With checkpoints, a run that was killed in the middle goes on after the last one, in the same
+    records: each round stands in them once.
 
     The last evaluated model is saved beside the results, as ``model-<run>.npz`` with the keys of
     its ``state_dict``; an interrupted repetition leaves a finished run's model alone. Whatever
@@ -43,6 +53,9 @@ def record_run(
         Where to write.
     on_round
         Called after each record of a round, for instance to show progress.
+    checkpoint_every
+        Save the run after every so many rounds, in ``checkpoint-<run>-…`` beside the results, and
+        remove that when it has finished; 0 for never, as on ``ray``.
 
     Returns
     -------
@@ -57,12 +70,20 @@ def record_run(
         but for Ctrl-C, the reason as ``"error"``.
     """
     run = _Recorded(experiment, results, on_round)
+    # Other versions of anything may end with another model: their checkpoints are not this run's.
+    made_by = run_id(versions())
+    folder = results.path.parent / f"checkpoint-{run.identity}-{made_by}"
+    checkpoint = None
+    if checkpoint_every and experiment.engine != "ray":
+        checkpoint = Checkpoint(folder, checkpoint_every, companions={"records": run})
     try:
-        run_experiment(experiment, run.take)
+        run_experiment(experiment, run.take, checkpoint)
     except BaseException as reason:
         run.finish(reason)
         raise
-    return run.finish()
+    summary = run.finish()
+    shutil.rmtree(folder, ignore_errors=True)
+    return summary
 
 
 class _Recorded:
@@ -73,21 +94,47 @@ class _Recorded:
     ) -> None:
         self._results = results
         self._on_round = on_round
-        self._run = run_id(experiment.config())
+        self._config = experiment.config()
+        self.identity = run_id(self._config)
         self._labels = {"rule": experiment.rule, "attack": experiment.attack}
         self._last: Round | None = None
         self._best = 0.0
         self._started = time.perf_counter()
-        results.write("config", self._run, **experiment.config(), versions=versions())
+        self._has_config = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the records are, for a checkpoint."""
+        last = self._last
+        return {
+            "best": self._best,
+            "seconds": time.perf_counter() - self._started,
+            "last": None if last is None else {**vars(last), "notes": dict(last.notes)},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the records where they were, and drop what came after."""
+        self._best = state["best"]
+        self._started = time.perf_counter() - state["seconds"]
+        self._last = None if state["last"] is None else Round(**state["last"])
+        round_reached = -1 if self._last is None else self._last.round
+        self._has_config = self._results.rewind(self.identity, round_reached)
+
+    def _write_config(self) -> None:
+        if not self._has_config:
+            self._has_config = True
+            self._results.rewind(self.identity, None)
+            self._results.write("config", self.identity, **self._config, versions=versions())
 
     def take(self, done: Round) -> None:
+        self._write_config()
         self._last, self._best = done, max(self._best, done.accuracy)
         numbers = {"round": done.round, "accuracy": done.accuracy, "loss": done.loss}
-        self._results.write("round", self._run, **self._labels, **numbers, **done.notes)
+        self._results.write("round", self.identity, **self._labels, **numbers, **done.notes)
         if self._on_round is not None:
             self._on_round(done)
 
     def finish(self, reason: BaseException | None = None) -> dict[str, Any]:
+        self._write_config()
         last = self._last
         summary: dict[str, Any] = {
             **self._labels,
@@ -104,14 +151,16 @@ class _Recorded:
         if last is not None:
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
             if not (reason is not None and self._finished_before()):
-                _save(last.model, self._results.path.parent / f"model-{self._run}.npz")
-        self._results.write("summary", self._run, **summary)
+                _save(last.model, self._results.path.parent / f"model-{self.identity}.npz")
+        self._results.write("summary", self.identity, **summary)
         return summary
 
     def _finished_before(self) -> bool:
         runs = read_runs(self._results.path.parent)
-        return any(run.finished for run in runs if run.config["run"] == self._run)
+        return any(run.finished for run in runs if run.config["run"] == self.identity)
 
 
 def _save(model: dict[str, torch.Tensor], path: Path) -> None:
-    np.savez(path, allow_pickle=False, **{key: v.cpu().numpy() for key, v in model.items()})
+    arrays = {key: value.cpu().numpy() for key, value in model.items()}
+    with atomically(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes `allow_pickle` for one

@@ -14,12 +14,14 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from byzflower.simulations.errors import ExperimentError
+from byzflower.statefile import atomically, sole_writer
 
 __all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_runs", "run_id"]
 
@@ -51,19 +53,52 @@ class ResultsFile:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / FILE_NAME
+        self._resources = ExitStack()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._resources.enter_context(sole_writer(folder))
             _end_with_a_line(self.path)
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
+            self._resources.close()
             raise ExperimentError(
-                f"`out` needs a writable folder; found {folder}: {error}"
+                f"`out` needs a writable folder of its own; found {folder}: {error}"
             ) from error
 
     def write(self, kind: str, run: str, **values: object) -> None:
         """Append one record; numbers that are not finite become ``null``."""
         self._file.write(as_json({"kind": kind, "run": run, **values}) + "\n")
         self._file.flush()
+
+    def rewind(self, run: str, last_round: int | None) -> bool:
+        """Take an unfinished run back to a round, or out of the file where ``last_round`` is None.
+
+        A finished run stays, also where it is being repeated.
+
+        Returns
+        -------
+        bool
+            Whether the run is unfinished and its config there, so that its records can go on.
+        """
+        records = list(read_records(self.path.parent))
+        mine = [i for i, record in enumerate(records) if record.get("run") == run]
+        configs = [i for i in mine if records[i].get("kind") == "config"]
+        latest = [i for i in mine if configs and i >= configs[-1]]
+        if not latest or any(_finishes(records[i]) for i in latest):
+            return False
+        dropped = {
+            i
+            for i in latest
+            if last_round is None
+            or records[i].get("kind") == "summary"
+            or (records[i].get("kind") == "round" and records[i].get("round", 0) > last_round)
+        }
+        self._file.close()
+        with atomically(self.path) as file:
+            kept = (record for i, record in enumerate(records) if i not in dropped)
+            file.writelines(f"{as_json(record)}\n".encode() for record in kept)
+        self._file = self.path.open("a", encoding="utf-8")
+        return last_round is not None
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +110,7 @@ class ResultsFile:
         traceback: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._resources.close()
 
 
 @dataclass
@@ -88,7 +124,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether it ran to its last round."""
-        return self.summary is not None and not self.summary.get("interrupted")
+        return self.summary is not None and _finishes(self.summary)
 
 
 def read_records(folder: str | Path) -> Iterator[Record]:
@@ -115,6 +151,10 @@ def read_records(folder: str | Path) -> Iterator[Record]:
                 f"{path} needs a JSON object a line; found line {number}: {found!r}"
             )
         yield record
+
+
+def _finishes(record: Record) -> bool:
+    return record.get("kind") == "summary" and not record.get("interrupted")
 
 
 def _end_with_a_line(path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, Context
@@ -32,6 +33,7 @@ from byzflower.simulations.tasks import (
     open_objective,
     split_rows,
 )
+from byzflower.strategies import Checkpoint
 from byzflower.wire.arrays import to_record, to_tensor
 
 __all__ = ["Round", "prepare", "run_experiment"]
@@ -79,7 +81,11 @@ def prepare(experiment: Experiment) -> tuple[list[Rows], Algorithm]:
     return shares, make_algorithm(experiment)
 
 
-def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) -> Params:
+def run_experiment(
+    experiment: Experiment,
+    on_round: Callable[[Round], None],
+    checkpoint: Checkpoint | None = None,
+) -> Params:
     """Run an experiment to its end and return the final model.
 
     Parameters
@@ -89,11 +95,15 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     on_round
         Called after round 0, every ``evaluate_every`` rounds and the last one. What it raises ends
         the run and comes through, as does Ctrl-C.
+    checkpoint
+        Where the run is saved, its clients and colluders included, and after which of its rounds
+        it goes on; ends with the same model as if it had never stopped. Not for the engine
+        ``ray``, whose clients' state lies with Flower.
 
     Raises
     ------
     ExperimentError
-        As :func:`prepare`.
+        As :func:`prepare`; or for a checkpoint on ``ray``.
 
     Examples
     --------
@@ -105,9 +115,11 @@ def run_experiment(experiment: Experiment, on_round: Callable[[Round], None]) ->
     """
     shares, algorithm = prepare(experiment)
     strategy = make_strategy(experiment)
+    if checkpoint is not None and experiment.engine == "ray":
+        raise ExperimentError("`checkpoint` needs an in-process engine; found ray")
 
     def serve(grid: Grid, context: Context) -> Params:
-        return _serve(experiment, strategy, grid, on_round)
+        return _serve(experiment, strategy, grid, on_round, checkpoint)
 
     with _threads(experiment.threads), TemporaryDirectory(prefix="byzflower-") as folder:
         # One process keeps client state in memory; several share it through a folder.
@@ -133,7 +145,9 @@ def _serve(
     strategy: Watched,
     grid: Grid,
     on_round: Callable[[Round], None],
+    checkpoint: Checkpoint | None,
 ) -> Params:
+    companions: dict[str, Any] = {"clients": grid}
     if experiment.attack != "none":
         grid = Adversary(
             grid,
@@ -143,18 +157,25 @@ def _serve(
             payload=strategy.payload,
             seed=experiment.seed,
         )
-    model = open_objective(experiment).initial()
+        companions["adversary"] = grid
+    if checkpoint is not None:
+        companions |= checkpoint.companions
+        strategy.checkpoint = replace(checkpoint, companions=companions)
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> None:
-        nonlocal model
-        model = {key: to_tensor(array) for key, array in arrays.items()}
         last = server_round == experiment.rounds
         if server_round % experiment.evaluate_every == 0 or last:
+            model = _state_dict(arrays)
             accuracy, loss = _test(experiment, model)
             on_round(Round(server_round, accuracy, loss, model, strategy.notes()))
 
-    strategy.start(grid, to_record(model), num_rounds=experiment.rounds, evaluate_fn=evaluate)
-    return model
+    initial = to_record(open_objective(experiment).initial())
+    result = strategy.start(grid, initial, num_rounds=experiment.rounds, evaluate_fn=evaluate)
+    return _state_dict(result.arrays)
+
+
+def _state_dict(arrays: ArrayRecord) -> Params:
+    return {key: to_tensor(array) for key, array in arrays.items()}
 
 
 @torch.no_grad()

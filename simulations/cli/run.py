@@ -32,6 +32,14 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", help="folder for the results [default: runs/…]")
     ] = None,
+    checkpoint_every: Annotated[
+        int,
+        typer.Option(
+            "--checkpoint-every",
+            min=0,
+            help="save a run after so many rounds, to go on there if it is killed; 0 for never",
+        ),
+    ] = 25,
     verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
     **options: Any,
 ) -> None:
@@ -39,7 +47,7 @@ def command(
 
     Without options, three rules under one attack: mean, trimmed_mean and arc > nnm > trimmed_mean.
     Writes results.jsonl, accuracy.png and the final models into the folder. Ctrl-C stops and keeps
-    what is done; the same command with --out at that folder goes on with the rest.
+    what is done; the same command with --out at that folder goes on, in mid-run if one was killed.
     """
     file = read_toml(config) if config else {}
     own_out = _of(file, "out", str, "text")
@@ -54,7 +62,7 @@ def command(
         # Flower sets its logger up when it is imported, so this comes after.
         logging.getLogger("flwr").setLevel(logging.ERROR)
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
-    complete = record(chosen, Path(out or own_out or f"runs/{name}"))
+    complete = record(chosen, Path(out or own_out or f"runs/{name}"), checkpoint_every)
     if not complete:
         raise typer.Exit(130)
 

@@ -21,10 +21,11 @@ from byzflower.simulations.runner import Round, prepare
 __all__ = ["record"]
 
 
-def record(chosen: Sequence[Experiment], folder: Path) -> bool:
+def record(chosen: Sequence[Experiment], folder: Path, checkpoint_every: int) -> bool:
     """Run the experiments one after another into ``folder``; return False after Ctrl-C.
 
-    What finished there before, with the same versions of everything, is not run again.
+    What finished there before, with the same versions of everything, is not run again; what was
+    killed in the middle goes on after its last checkpoint.
     """
     # Several processes may share a terminal's stderr; the table alone goes to stdout.
     screen = Console(stderr=True)
@@ -40,7 +41,7 @@ def record(chosen: Sequence[Experiment], folder: Path) -> bool:
                 if earlier := finished.get(run_id(experiment.config())):
                     bar.fill(earlier)
                 else:
-                    record_run(experiment, results, bar.advance)
+                    record_run(experiment, results, bar.advance, checkpoint_every=checkpoint_every)
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)

@@ -21,6 +21,7 @@ from byzflower.wire.flower_internals import (
     empty_run,
 )
 from byzflower.wire.grid import ids_to_pull
+from byzflower.wire.trees import records_to_tree, tree_to_records
 
 __all__ = ["InProcessGrid", "run_in_process"]
 
@@ -98,13 +99,11 @@ class InProcessGrid(Grid):
 
     def state_dict(self) -> dict[str, Any]:
         """Return every client's state, for a checkpoint of the run."""
-        nodes = self._client_app.nodes if isinstance(self._client_app, TrainingApp) else None
-        return {
-            "contexts": {i: records_to_tree(c.state) for i, c in self._contexts.items()},
-            "nodes": {i: nodes.of(c).state_dict() for i, c in self._contexts.items()}
-            if nodes
-            else {},
-        }
+        state = {"contexts": {i: records_to_tree(c.state) for i, c in self._contexts.items()}}
+        if isinstance(self._client_app, TrainingApp):
+            nodes = self._client_app.nodes
+            state["nodes"] = {i: nodes.of(c).state_dict() for i, c in self._contexts.items()}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Give the clients the state of a checkpoint."""

@@ -99,7 +99,7 @@ def test_missing_results_are_named(tmp_path):
 
 def test_an_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExperimentError, match="`out` needs a writable folder; found"):
+    with pytest.raises(ExperimentError, match="`out` needs a writable folder of its own; found"):
         ResultsFile(tmp_path / "file")
 
 
