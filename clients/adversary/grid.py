@@ -20,6 +20,7 @@ from byzflower.specs import parse, parse_attack
 from byzflower.steps import Aggregator
 from byzflower.validation import non_negative_int
 from byzflower.wire.buffers import Buffers
+from byzflower.wire.flower_internals import Stamp
 from byzflower.wire.grid import ForwardingGrid
 from byzflower.wire.payload import Payload, check_payload, declared
 
@@ -35,8 +36,8 @@ class Adversary(ForwardingGrid):
     the attack forges one update for each withheld message, and each colluder answers with a reply
     that looks like an honest one: same records, keys, shapes and dtypes, the honest replies'
     median metrics, the first honest reply's buffers. Everything else, evaluation included, goes
-    straight to the inner grid. It needs Flower's public interface alone, so it works in process, on
-    Flower's simulation and in a deployment, against any strategy.
+    straight to the inner grid. It works in process, on Flower's simulation and in a deployment,
+    against any strategy.
 
     Data-level attacks forge nothing: all messages pass, and the colluders' own app has to train on
     poisoned data (`ClientTask.with_labels`). Whether it does, no message tells: over an app that
@@ -177,6 +178,11 @@ class Adversary(ForwardingGrid):
             # Silence would spare a server that assumes fewer faults and aggregates nevertheless.
             self._warn_of(error)
             rows = SignFlip()(forgery.updates, len(held))
+        answered = [reply.metadata for reply in replies if reply.metadata.reply_to_message_id]
+        if answered:  # strategies match replies by these ids, which withheld messages never got
+            stamp = Stamp(answered[0].run_id)
+            for message in held:
+                stamp.mark(message)
         return [
             Message(forgery.content(row), reply_to=message)
             for row, message in zip(rows, held, strict=True)

@@ -28,6 +28,7 @@ from byzflower.clients import (
     nan_mod,
 )
 from byzflower.simulations.engines import BatchedGrid, InProcessGrid
+from byzflower.strategies import Robust
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.payload import declared, declared_buffers
 
@@ -147,3 +148,11 @@ class Positioned(nn.Linear):
 )
 def test_what_lists_no_names_declares_no_buffers(record):
     assert declared_buffers(RecordDict({"byzflower": record})) is None
+
+
+@pytest.mark.parametrize("grid_type", [InProcessGrid, BatchedGrid])
+def test_a_strategy_takes_forged_replies_for_those_of_the_nodes_asked(grid_type):
+    strategy = Robust(FedAvg(fraction_evaluate=0.0), "mean", num_malicious_nodes=2)
+    grid = Adversary(grid_type(make_app(LocalSGD(2, 0.1)), N), "sign_flip", {6, 7})
+    strategy.start(grid, to_record(nn.Linear(4, 3).state_dict()), num_rounds=2)
+    assert [(entry.rows, entry.rejections) for entry in strategy.history] == [(N, ())] * 2
