@@ -10,6 +10,7 @@ import torch
 
 from byzflower.aggregator import Aggregator
 from byzflower.attack.observation import Observation, bounded
+from byzflower.specs import parse
 from byzflower.steps import Step, entropy
 from byzflower.validation import non_negative_int
 
@@ -79,8 +80,6 @@ class Attack(Step):
             Faulty updates, shape (f, d), in the honest dtype and device, and the next state. The
             f rows may share memory with each other, never with ``honest``.
         """
-        from byzflower.specs import parse  # noqa: PLC0415  (specs imports the attacks)
-
         honest = self._rows(honest)
         rule = None if rule is None else parse(rule)
         if not honest.is_floating_point():

@@ -17,6 +17,7 @@ from byzflower.attack.observation import Observation
 from byzflower.attack.tailored import BACKWARD_GRID
 from byzflower.errors import InfeasibleError
 from byzflower.registry import register
+from byzflower.specs import parse
 from byzflower.validation import integer_at_least
 
 __all__ = ["MinMax"]
@@ -97,6 +98,4 @@ class MinMax(Attack):
 
 
 def _parsed(pool: str | tuple[str, ...]) -> tuple[Aggregator, ...]:
-    from byzflower.specs import parse  # noqa: PLC0415  (specs imports the attacks)
-
     return tuple(parse(spec) for spec in ((pool,) if isinstance(pool, str) else pool))
