@@ -1,7 +1,8 @@
 """Clients: honest ones as a Flower app, malicious ones as mods and as a colluding adversary.
 
 ``algorithms`` holds what honest clients compute, as pure functions of tensors; ``make_client_app``
-wraps one for messages. Importing this package imports Flower and PyTorch.
+wraps one for messages; ``momentum_mod`` gives any app that returns models a momentum. Importing
+this package imports Flower and PyTorch.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from byzflower.clients.mods import (
     sign_flip_mod,
     zero_mod,
 )
+from byzflower.clients.smoothing import momentum_mod
 from byzflower.clients.task import ClientTask
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "gaussian_mod",
     "inf_mod",
     "make_client_app",
+    "momentum_mod",
     "nan_mod",
     "parse_client",
     "scale_mod",

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from torch import Tensor
 
+from byzflower.clients.records import Arrays, array_records, counterpart
 from byzflower.clients.sampling import client_generator
 from byzflower.validation import non_negative_int, positive, real
 from byzflower.wire.arrays import SharedArray, to_tensor
@@ -37,7 +38,6 @@ if TYPE_CHECKING:  # Flower 1.30 does not have these names
 __all__ = ["gaussian_mod", "inf_mod", "nan_mod", "scale_mod", "sign_flip_mod", "zero_mod"]
 
 _Change = Callable[[Tensor, torch.Generator], Tensor]
-_Arrays = Mapping[str, Array]
 
 
 def sign_flip_mod(scale: float = 1.0, payload: Payload | None = None) -> Mod:
@@ -186,15 +186,15 @@ def _update_mod(change: _Change, payload: Payload | None, seed: int | None = Non
         if message.metadata.message_type.split(".")[0] != "train":
             return call_next(message, context)
         # The app may change the message; it does not modify the arrays themselves.
-        received = {name: dict(record) for name, record in _array_records(message.content).items()}
+        received = {name: dict(record) for name, record in array_records(message.content).items()}
         generator = torch.Generator()
         generator.manual_seed(_noise_seed(seed, message.content, context))
         reply = call_next(message, context)
         if reply.has_content():
             content = RecordDict(dict(reply.content))
             holds, told = payload or declared(content) or "model", declared_buffers(content)
-            for name, record in _array_records(content).items():
-                base = _counterpart(name, received) if holds == "model" else None
+            for name, record in array_records(content).items():
+                base = counterpart(name, received) if holds == "model" else None
                 content[name] = _changed(record, base, change, generator, told)
             reply.content = content
         return reply
@@ -204,7 +204,7 @@ def _update_mod(change: _Change, payload: Payload | None, seed: int | None = Non
 
 def _changed(
     record: ArrayRecord,
-    base: _Arrays | None,
+    base: Arrays | None,
     change: _Change,
     generator: torch.Generator,
     told: frozenset[str] | None,
@@ -225,19 +225,6 @@ def _changed(
             start = to_tensor(base[name]).to(tensor)
             result[name] = SharedArray(start + change(tensor - start, generator))
     return result
-
-
-def _array_records(content: RecordDict) -> dict[str, ArrayRecord]:
-    return {name: record for name, record in content.items() if isinstance(record, ArrayRecord)}
-
-
-def _counterpart(name: str, received: Mapping[str, _Arrays]) -> _Arrays:
-    """Return the received arrays of that name, or the only ones (legacy apps rename theirs)."""
-    if name in received:
-        return received[name]
-    if len(received) != 1:
-        raise ValueError(f"a model payload needs the received model; found {sorted(received)}")
-    return next(iter(received.values()))
 
 
 def _noise_seed(seed: int | None, content: RecordDict, context: Context) -> int:
