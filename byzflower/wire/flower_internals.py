@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from copy import copy
 from importlib import import_module
 from logging import LogRecord
@@ -26,8 +23,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 __all__ = [
+    "CLIENT_CRASHED",
     "CLIENT_RAISED",
-    "ENGINE_FAILURES",
     "NODE_UNAVAILABLE",
     "REPLY_UNAVAILABLE",
     "SUPERLINK_NODE_ID",
@@ -35,28 +32,23 @@ __all__ = [
     "OverAllowanceError",
     "Stamp",
     "UnsupportedFlowerError",
-    "adopt_id",
     "assume_identity",
     "bound_transfers",
-    "disable_telemetry",
     "duplicate",
     "empty_run",
-    "ending_busy_clients",
     "is_count_of_replies",
     "is_from_flower",
     "is_of_the_transport",
-    "relabel_source",
     "valid_replies",
 ]
 
 CLIENT_RAISED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 NODE_UNAVAILABLE = ErrorCode.NODE_UNAVAILABLE
 REPLY_UNAVAILABLE = ErrorCode.MESSAGE_UNAVAILABLE
-ENGINE_FAILURES = frozenset({ErrorCode.UNKNOWN, ErrorCode.LOAD_CLIENT_APP_EXCEPTION})
+# Newer versions have a code of its own.
+CLIENT_CRASHED: int = getattr(ErrorCode, "CLIENT_APP_CRASHED", CLIENT_RAISED)
 
-_GRACE_SECONDS = 10.0
 _RUN_MODULES = ("flwr.supercore.run", "flwr.common.typing")
-_TELEMETRY_MODULES = ("flwr.supercore.telemetry", "flwr.common.telemetry")
 
 
 class UnsupportedFlowerError(RuntimeError):
@@ -104,16 +96,6 @@ def duplicate(message: Message, content: RecordDict) -> Message:
     return twin
 
 
-def adopt_id(message: Message, sent: Message) -> None:
-    """Give a message the id under which its duplicate was sent."""
-    _set(message, "_message_id", sent.metadata.message_id)
-
-
-def relabel_source(reply: Message, node_id: int) -> None:
-    """Set the node a reply says it comes from."""
-    _set(reply, "_src_node_id", node_id)
-
-
 def assume_identity(run_id: int) -> None:
     """Let this process create messages: since 1.38 Flower asks for a task identity first."""
     try:
@@ -136,43 +118,6 @@ def empty_run(run_id: int) -> Any:
         except (ModuleNotFoundError, AttributeError):
             continue
     raise _unsupported("Run.create_empty")
-
-
-def disable_telemetry() -> None:
-    """Keep Flower from reporting runs, for the life of this process.
-
-    Its switch is read when Flower is imported, and its reports leave from threads that may outlast
-    a run, so it is not switched back.
-    """
-    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
-    for name in _TELEMETRY_MODULES:
-        if name in sys.modules:
-            sys.modules[name].__dict__["FLWR_TELEMETRY_ENABLED"] = "0"
-
-
-@contextmanager
-def ending_busy_clients() -> Iterator[None]:
-    """Let Flower's Ray backend end clients that are computing when it shuts Ray down.
-
-    It ends idle workers alone. After Ctrl-C the threads that wait for busy ones would wait for
-    ever, and keep this process from ending.
-    """
-    backend = import_module("flwr.server.superlink.fleet.vce.backend.raybackend").RayBackend
-    terminate = backend.terminate
-
-    def terminate_all(self: Any) -> None:
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while self.pool and self.pool._future_to_actor and time.monotonic() < deadline:
-            for actor in list(self.pool._future_to_actor.values()):
-                import_module("ray").kill(actor)
-            time.sleep(0.05)
-        terminate(self)
-
-    backend.terminate = terminate_all
-    try:
-        yield
-    finally:
-        backend.terminate = terminate
 
 
 # What FedAvg and its children log about the replies of a round.
@@ -338,5 +283,5 @@ def _unsupported(name: str) -> UnsupportedFlowerError:
     version = import_module("flwr").__version__
     return UnsupportedFlowerError(
         f"the simulation engines need `{name}`, which flwr {version} does not have; "
-        "byzflower is tested with flwr 1.30 to 1.41"
+        "byzflower is tested with flwr 1.30 to 1.43"
     )

@@ -91,7 +91,8 @@ class GuardedGrid(ForwardingGrid):
         if pull_interval is not None and not pull_interval > 0:
             raise ValueError(f"`pull_interval` needs a value > 0; found {pull_interval}")
         self._limit = max_reply_bytes
-        self._interval: float = pull_interval or getattr(grid, "pull_interval", 1.0)
+        known = float(getattr(grid, "pull_interval", 1.0))
+        self._interval = known if pull_interval is None else pull_interval
         bound_transfers(grid)
 
     def send_and_receive(

@@ -33,14 +33,14 @@ def command(
     *,
     repeats: Annotated[int, typer.Option(min=1, help="counted repetitions")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    ray: Annotated[bool, typer.Option(help="include Flower's Ray simulation")] = True,
+    ray: Annotated[bool, typer.Option(help="include Ray workers")] = True,
     out: Annotated[Path, typer.Option(help="folder for results.jsonl")] = Path("runs/bench"),
 ) -> None:
     """Measure medians and ratios against installed peers and against the limits.
 
     Subjects run in turn, and a ratio is the median over repetitions of the pairwise ratios; where
     results disagree no ratio is printed. Peers are measured where they are installed (ByzFL by the
-    `bench` extra); of what Flower ships, its own strategies and its Ray simulation.
+    `bench` extra); of what Flower ships, its own strategies.
     """
     from byzflower.simulations.bench import training  # Flower sets its level when imported
     from byzflower.simulations.experiment import check_device

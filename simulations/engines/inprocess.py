@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
@@ -10,9 +11,16 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from byzflower.clients.app import TrainingApp
-from byzflower.simulations.engines.execution import Client, FailureLog, execute
-from byzflower.simulations.engines.isolation import Broadcast, detached
-from byzflower.simulations.engines.server import Server, call_server
+from byzflower.simulations.engines.execution import (
+    Broadcast,
+    Client,
+    FailureLog,
+    Server,
+    call_server,
+    detached,
+    execute,
+    warn_of_timeout,
+)
 from byzflower.wire.flower_internals import (
     NODE_UNAVAILABLE,
     Stamp,
@@ -33,9 +41,11 @@ class InProcessGrid(Grid):
 
     Nodes have the ids 1 … n in partition order and the configuration
     ``{"partition-id": i, "num-partitions": n}``; each keeps its own `Context` for the life of the
-    grid. A message is executed when it is sent, so timeouts never strike. Replies come in the
-    order of the node ids. A client that raises makes an error reply, as it does on Flower's own
-    engines; `KeyboardInterrupt` and other non-`Exception`s end the run. Clients get tensors of
+    grid. A message is executed when it is sent. Each node is taken to have a machine of its own: a
+    client that itself takes longer than a timeout is too late, and its reply is dropped with a
+    warning, but nothing can interrupt it. Replies come in the order of the node ids. A client that
+    raises, exits or returns no message makes an error reply, as it does on every engine;
+    `KeyboardInterrupt` ends the run. Clients get tensors of
     their own and may modify them; the tensors of a reply are shared with the server, as
     `byzflower.wire.arrays.SharedArray` says.
 
@@ -90,6 +100,7 @@ class InProcessGrid(Grid):
             for i in range(num_nodes)
         }
         self._replies: dict[str, Message] = {}
+        self._seconds: dict[str, float] = {}
         self._failures = FailureLog()
 
     @property
@@ -145,7 +156,9 @@ class InProcessGrid(Grid):
         broadcasts = {key: Broadcast(content) for key, content in shared.items()}
         for message in messages:
             self._stamp.mark(message)
+            began = time.monotonic()
             self._store(message, self._execute(message, broadcasts[id(message.content)]))
+            self._seconds[message.metadata.message_id] = time.monotonic() - began
         return [message.metadata.message_id for message in messages]
 
     def deposit(self, message: Message, content: RecordDict) -> None:
@@ -169,7 +182,16 @@ class InProcessGrid(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
         """Execute the messages and return their replies in the order of the node ids."""
-        return self.pull_messages(self.push_messages(messages))
+        sent = self.push_messages(messages)
+        replies = self.pull_messages(sent)
+        seconds = {key: self._seconds.pop(key) for key in sent if key in self._seconds}
+        if timeout is None:
+            return replies
+        late = {key for key, took in seconds.items() if took > timeout}
+        for reply in replies:
+            if (key := reply.metadata.reply_to_message_id) in late:
+                warn_of_timeout(reply.metadata.src_node_id, timeout, seconds[key])
+        return [reply for reply in replies if reply.metadata.reply_to_message_id not in late]
 
     def _store(self, message: Message, reply: Message) -> None:
         self._stamp.mark(reply)

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,10 +11,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
 from byzflower.simulations.engines import InProcessGrid
-from byzflower.simulations.engines.quiet import quiet, worker_environment
 from byzflower.wire import flower_internals as internals
 from byzflower.wire.flower_internals import (
-    _TELEMETRY_MODULES,
     SUPERLINK_NODE_ID,
     Allowance,
     OverAllowanceError,
@@ -25,7 +20,6 @@ from byzflower.wire.flower_internals import (
     UnsupportedFlowerError,
     assume_identity,
     bound_transfers,
-    disable_telemetry,
     empty_run,
     is_count_of_replies,
     is_from_flower,
@@ -61,59 +55,6 @@ def test_a_flower_without_runs_is_refused(monkeypatch):
     monkeypatch.setattr(internals, "_RUN_MODULES", ("flwr.nowhere",))
     with pytest.raises(UnsupportedFlowerError, match=r"Run\.create_empty"):
         empty_run(1)
-
-
-def test_telemetry_is_off_for_good(monkeypatch):
-    telemetry = import_module(next(name for name in _TELEMETRY_MODULES if _exists(name)))
-    monkeypatch.setattr(telemetry, "FLWR_TELEMETRY_ENABLED", "1")
-    monkeypatch.delenv("FLWR_TELEMETRY_ENABLED", raising=False)
-    disable_telemetry()
-    assert telemetry.FLWR_TELEMETRY_ENABLED == "0"
-    assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
-
-
-def test_worker_environment_is_put_back(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", "here")
-    before = dict(os.environ)
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    with worker_environment():
-        assert os.environ["PYTHONPATH"].endswith(os.pathsep + "here")
-        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
-        os.environ["PYTHONPATH"] = "changed"
-        signal.signal(signal.SIGTERM, lambda *_: None)
-    assert dict(os.environ) == before
-    assert signal.getsignal(signal.SIGTERM) is on_terminate
-
-
-def test_quiet_drops_the_machinery_and_keeps_the_rest(caplog):
-    logger = logging.getLogger("flwr")
-
-    def emit(path: str, text: str) -> None:
-        logger.handle(logger.makeRecord("flwr", logging.WARNING, path, 1, text, (), None))
-
-    with caplog.at_level(logging.INFO, logger="flwr"):
-        with quiet():
-            emit("/x/flwr/server/superlink/fleet/vce/vce_api.py", "client failed")
-            emit("/x/flwr/simulation/run_simulation.py", "stopping")
-            emit("/x/flwr/supercore/logger.py", "`run_simulation` is deprecated")
-            emit("/x/flwr/supercore/logger.py", "another deprecation")
-            emit("/x/flwr/serverapp/strategy/fedavg.py", "round 1")
-        emit("/x/flwr/simulation/run_simulation.py", "afterwards")
-
-    assert [r.getMessage() for r in caplog.records] == [
-        "another deprecation",
-        "round 1",
-        "afterwards",
-    ]
-
-
-def test_quiet_ignores_warnings_of_ray_and_flower_alone():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with quiet():
-            for module in ("ray._private.worker", "flwr.simulation", "rayon", "mine"):
-                warnings.warn_explicit(module, UserWarning, "file.py", 1, module=module)
-    assert [str(warning.message) for warning in caught] == ["rayon", "mine"]
 
 
 def test_fedavg_logs_and_checks_replies_as_it_did(message, caplog):
