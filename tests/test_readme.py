@@ -14,7 +14,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if "\n...\n" not in b])
 def test_examples_run(block: str) -> None:
     pytest.importorskip("typer", reason="the simulation extra is not installed")
-    exec(compile(block, str(README), "exec"), {"__name__": "readme"})
+    code = compile(block, str(README), "exec", dont_inherit=True)  # no __future__ of ours
+    exec(code, {"__name__": "readme"})
 
 
 def test_most_examples_are_whole() -> None:

@@ -67,7 +67,7 @@ def accuracy(outputs: Any, y: Any) -> dict[str, Tensor]:
     """Return the share of right classes as ``eval_acc``; {} where outputs are no (b, C) logits.
 
     >>> accuracy(torch.tensor([[2.0, 0.0], [3.0, 1.0]]), torch.tensor([0, 1]))
-    {'eval_acc': tensor(0.5000)}
+    {'eval_acc': tensor(0.5000, dtype=torch.float64)}
     """
     logits = outputs if isinstance(outputs, Tensor) else field(outputs, "logits")
     if not isinstance(logits, Tensor) or not isinstance(y, Tensor):

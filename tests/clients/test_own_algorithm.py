@@ -18,7 +18,7 @@ def shown():
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n((?:(?!```).)*?class ProximalSGD.*?)```", text, re.DOTALL)
     found = {"__name__": __name__}
-    exec(compile(block, "README.md", "exec"), found)
+    exec(compile(block, "README.md", "exec", dont_inherit=True), found)
     return found["ProximalSGD"]
 
 
