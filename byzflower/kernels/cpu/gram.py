@@ -7,6 +7,7 @@ float32 within a tile, across tiles in float64; each pair is multiplied once, no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -14,9 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from byzflower.kernels.cpu import compiler
 from byzflower.kernels.cpu.addresses import Addresses, addresses, stacked
-from byzflower.kernels.cpu.compiler import INDEX, POINTER, Function, available
+from byzflower.kernels.cpu.compiler import Function, available
 from byzflower.kernels.cpu.element import Element, name_of
+from byzflower.kernels.cpu.emitter import DOUBLE, INDEX, POINTER, Emitter, Value
 from byzflower.kernels.reduction import Block
 
 __all__ = ["CentredRows"]
@@ -43,7 +46,7 @@ class CentredRows:
         self._function = _function(name_of(pieces[0][0].dtype))
         self._ranges: list[tuple[Addresses, int]] = []
         self._copies: list[Tensor] = []
-        width = Element(name_of(pieces[0][0].dtype)).width
+        width = Element(name_of(pieces[0][0].dtype)).x.lanes
         rests = []
         for piece in pieces:
             columns = piece[0].numel()
@@ -101,7 +104,8 @@ class CentredRows:
 
 @cache
 def _function(dtype: str) -> Function:
-    return Function(_text(Element(dtype)), "gram", POINTER, *[INDEX] * 5, POINTER, POINTER)
+    arguments = compiler.POINTER, *[compiler.INDEX] * 5, *[compiler.POINTER] * 2
+    return Function(_text(Element(dtype)), "gram", *arguments)
 
 
 def _text(element: Element) -> str:
@@ -110,124 +114,69 @@ def _text(element: Element) -> str:
     ``work`` holds ``side`` rows of a centred tile, those beyond n + 1 zeros; of ``out`` only the
     lower triangle is complete. ``columns`` is a multiple of a vector's width.
     """
-    x, width, bits = element.x, element.width, element.bits
-    cells = [(a, b) for a in range(_ROWS) for b in range(_COLUMNS)]
-    rows = [(f"a{a}", f"add i64 %i, {a}") for a in range(_ROWS)]
-    rows += [(f"b{b}", f"add i64 %j, {b}") for b in range(_COLUMNS)]
-    starts = "".join(
-        f"""
-    %{name}.row = {row}
-    %{name}.first = mul i64 %{name}.row, %stride
-    %{name}.start = getelementptr float, ptr %work, i64 %{name}.first"""
-        for name, row in rows
-    )
-    loads = "".join(
-        f"""
-    %{name}.p = getelementptr float, ptr %{name}.start, i64 %k
-    %{name} = load {x}, ptr %{name}.p, align 4"""
-        for name, _ in rows
-    )
-    sums = "".join(
-        f"""
-    %s{a}{b} = phi {x} [ zeroinitializer, %cell ], [ %t{a}{b}, %products ]"""
-        for a, b in cells
-    )
-    products = "".join(
-        f"""
-    %p{a}{b} = fmul contract {x} %a{a}, %b{b}
-    %t{a}{b} = fadd contract {x} %s{a}{b}, %p{a}{b}"""
-        for a, b in cells
-    )
-    totals = "".join(
-        f"""
-    %o{a}{b}.first = mul i64 %a{a}.row, %side
-    %o{a}{b}.place = add i64 %o{a}{b}.first, %b{b}.row
-    %o{a}{b}.p = getelementptr double, ptr %out, i64 %o{a}{b}.place
-    %o{a}{b}.x = call reassoc float @llvm.vector.reduce.fadd.v{width}f32(float -0.0, {x} %t{a}{b})
-    %o{a}{b}.d = fpext float %o{a}{b}.x to double
-    %o{a}{b}.old = load double, ptr %o{a}{b}.p
-    %o{a}{b}.new = fadd double %o{a}{b}.old, %o{a}{b}.d
-    store double %o{a}{b}.new, ptr %o{a}{b}.p"""
-        for a, b in cells
-    )
-    return f"""
-define void @gram(ptr noalias %rows, i64 %n, i64 %middle, i64 %columns, i64 %tile, i64 %side,
-                  ptr noalias %work, ptr noalias %out) {{
-entry:
-    %stride = add i64 %tile, {_GAP}
-    %count = add i64 %n, 1
-    %r.q = getelementptr ptr, ptr %rows, i64 %middle
-    %r = load ptr, ptr %r.q
-    br label %tiles
-tiles:
-    %start = phi i64 [ 0, %entry ], [ %start.next, %tiles.end ]
-    %left = sub i64 %columns, %start
-    %is.last = icmp ult i64 %left, %tile
-    %w = select i1 %is.last, i64 %left, i64 %tile
-    %r.start = getelementptr i{bits}, ptr %r, i64 %start
-    br label %centre
-centre:
-    %c = phi i64 [ 0, %tiles ], [ %c.next, %centre ]
-    %c.p = getelementptr i{bits}, ptr %r.start, i64 %c
-    {element.load("%c.x", "%c.p")}
-    %c.o = getelementptr float, ptr %work, i64 %c
-    store {x} %c.x, ptr %c.o, align 4
-    %c.next = add i64 %c, {width}
-    %c.more = icmp ult i64 %c.next, %w
-    br i1 %c.more, label %centre, label %rows.each
-rows.each:
-    %row = phi i64 [ 0, %centre ], [ %row.next, %rows.end ]
-    %x.q = getelementptr ptr, ptr %rows, i64 %row
-    %x.row = load ptr, ptr %x.q
-    %x.start = getelementptr i{bits}, ptr %x.row, i64 %start
-    %row.next = add i64 %row, 1
-    %y.first = mul i64 %row.next, %stride
-    %y.start = getelementptr float, ptr %work, i64 %y.first
-    br label %subtract
-subtract:
-    %d = phi i64 [ 0, %rows.each ], [ %d.next, %subtract ]
-    %d.p = getelementptr i{bits}, ptr %x.start, i64 %d
-    %d.ahead = getelementptr i8, ptr %d.p, i64 {_PREFETCH_BYTES}
-    call void @llvm.prefetch.p0(ptr %d.ahead, i32 0, i32 3, i32 1)
-    {element.load("%d.x", "%d.p")}
-    %d.rp = getelementptr float, ptr %work, i64 %d
-    %d.r = load {x}, ptr %d.rp, align 4
-    %d.y = fsub {x} %d.x, %d.r
-    %d.o = getelementptr float, ptr %y.start, i64 %d
-    store {x} %d.y, ptr %d.o, align 4
-    %d.next = add i64 %d, {width}
-    %d.more = icmp ult i64 %d.next, %w
-    br i1 %d.more, label %subtract, label %rows.end
-rows.end:
-    %row.more = icmp ult i64 %row.next, %n
-    br i1 %row.more, label %rows.each, label %cells
-cells:
-    %i = phi i64 [ 0, %rows.end ], [ %i.next, %cells.end ]
-    %i.next = add i64 %i, {_ROWS}
-    %i.short = icmp ult i64 %i.next, %count
-    %diagonal = select i1 %i.short, i64 %i.next, i64 %count
-    br label %cell
-cell:
-    %j = phi i64 [ 0, %cells ], [ %j.next, %cell.end ]{starts}
-    br label %products
-products:
-    %k = phi i64 [ 0, %cell ], [ %k.next, %products ]{sums}{loads}{products}
-    %k.next = add i64 %k, {width}
-    %k.more = icmp ult i64 %k.next, %w
-    br i1 %k.more, label %products, label %cell.end
-cell.end:{totals}
-    %j.next = add i64 %j, {_COLUMNS}
-    %j.more = icmp ult i64 %j.next, %diagonal
-    br i1 %j.more, label %cell, label %cells.end
-cells.end:
-    br i1 %i.short, label %cells, label %tiles.end
-tiles.end:
-    %start.next = add i64 %start, %tile
-    %start.more = icmp ult i64 %start.next, %columns
-    br i1 %start.more, label %tiles, label %done
-done:
-    ret void
-}}
-declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
-declare float @llvm.vector.reduce.fadd.v{width}f32(float, {x})
-"""
+    emitter = Emitter()
+    numbers = dict.fromkeys(("n", "middle", "columns", "tile", "side"), INDEX)
+    with emitter.function(
+        "gram", contract=True, rows=POINTER, **numbers, work=POINTER, out=POINTER
+    ) as (rows, n, middle, columns, tile, side, work, out):
+        stride = tile + _GAP
+        centre = emitter.load_pointer(rows, middle)
+        with emitter.loop(0, columns, tile) as tiles:
+            left = columns - tiles.index
+            width = (left < tile).where(left, tile)
+            tile_of = _Tile(element, tiles.index, width, work, stride)
+            tile_of.centre(rows, n, centre)
+            tile_of.multiply(n + 1, out, side)
+    return emitter.text()
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Code for ``width`` columns from ``start`` on; centred, a row's are ``stride`` apart."""
+
+    element: Element
+    start: Value
+    width: Value
+    work: Value
+    stride: Value
+
+    def centre(self, rows: Value, n: Value, centre: Value) -> None:
+        """Write the centre's tile of columns, then each row's difference to it, to ``work``."""
+        element, work, emitter = self.element, self.work, rows.emitter
+        lanes = element.x.lanes
+        place = emitter.place(centre, self.start, element.number)
+        with emitter.loop(0, self.width, lanes) as column:
+            value = element.load(emitter.place(place, column.index, element.number))
+            emitter.store(value, emitter.place(work, column.index, "float"))
+        with emitter.loop(0, n) as row:
+            pointer = emitter.load_pointer(rows, row.index)
+            source = emitter.place(pointer, self.start, element.number)
+            target = emitter.place(work, (row.index + 1) * self.stride, "float")
+            with emitter.loop(0, self.width, lanes) as column:
+                place = emitter.place(source, column.index, element.number)
+                emitter.prefetch(place, _PREFETCH_BYTES)
+                middle = emitter.load(element.x, emitter.place(work, column.index, "float"))
+                difference = element.load(place) - middle
+                emitter.store(difference, emitter.place(target, column.index, "float"))
+
+    def multiply(self, count: Value, out: Value, side: Value) -> None:
+        """Add a tile's products, a few rows by a few columns of the lower triangle at a time."""
+        work, emitter, x = self.work, out.emitter, self.element.x
+        cells = [(a, b) for a in range(_ROWS) for b in range(_COLUMNS)]
+        with emitter.loop(0, count, _ROWS) as i:
+            after = i.index + _ROWS
+            diagonal = (after < count).where(after, count)
+            with emitter.loop(0, diagonal, _COLUMNS) as j:
+                left = [i.index + a for a in range(_ROWS)]
+                right = [j.index + b for b in range(_COLUMNS)]
+                starts = [emitter.place(work, row * self.stride, "float") for row in left + right]
+                with emitter.loop(0, self.width, x.lanes) as k:
+                    sums = {cell: k.carry(emitter.constant(x, 0.0)) for cell in cells}
+                    loads = [emitter.load(x, emitter.place(s, k.index, "float")) for s in starts]
+                    totals = {(a, b): sums[a, b] + loads[a] * loads[_ROWS + b] for a, b in cells}
+                    for cell in cells:
+                        k.turn(sums[cell], totals[cell])
+                for (a, b), total in totals.items():
+                    place = emitter.place(out, left[a] * side + right[b], "double")
+                    added = emitter.load(DOUBLE, place) + total.sum().to("double")
+                    emitter.store(added, place)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import byzflower
 from byzflower.kernels import Reduction, cpu, reduce, reference
-from byzflower.kernels.cpu import assembly, compiler
+from byzflower.kernels.cpu import compiler, segments
 from byzflower.kernels.cpu.reductions import compiled
 from byzflower.kernels.source import Source
 
@@ -120,7 +120,7 @@ def test_code_may_be_cut_anywhere(
     segment: int, dtype: torch.dtype, oracle, draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("llvmlite", reason="needs llvmlite")
-    monkeypatch.setattr(assembly, "_SEGMENT", segment)
+    monkeypatch.setattr(segments, "_LONGEST", segment)
     x = draw(np.random.default_rng(segment), "ties", (14, 67), dtype)
     out = torch.empty(67, dtype=dtype)
     compiled.cache_clear()
