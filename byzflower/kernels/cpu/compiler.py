@@ -15,13 +15,17 @@ _PROBE = "define void @probe() { ret void }"
 
 
 class Function:
-    """Machine code of one function of some LLVM text, called without the interpreter's lock."""
+    """Machine code of one function of some LLVM text, called without the interpreter's lock.
+
+    Attributes
+    ----------
+    text : str
+        The LLVM text it was made from.
+    """
 
     def __init__(self, text: str, name: str, *arguments: Any) -> None:
-        llvm = _loaded()
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
-        )
+        llvm, self.text = _loaded(), text
+        machine = _machine()
         module = llvm.parse_assembly(text)
         module.verify()  # raises, where compiling would abort the process
         # The engine owns the code: it lives as long as this object.
@@ -29,9 +33,21 @@ class Function:
         self._engine.finalize_object()
         self._call = ctypes.CFUNCTYPE(None, *arguments)(self._engine.get_function_address(name))
 
+    def assembly(self) -> str:
+        """Return the code as this processor's assembly language, to read."""
+        module: str = _machine().emit_assembly(_loaded().parse_assembly(self.text))
+        return module
+
     def __call__(self, *arguments: int) -> None:
         """Run it; pointers are given as addresses."""
         self._call(*arguments)
+
+
+def _machine() -> Any:
+    llvm = _loaded()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
+    )
 
 
 @cache

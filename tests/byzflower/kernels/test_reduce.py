@@ -281,3 +281,10 @@ def test_importing_loads_no_compiler() -> None:
     )
     root = Path(byzflower.__file__).parent.parent
     subprocess.run([sys.executable, "-c", check], check=True, cwd=root)
+
+
+def test_a_kernel_shows_its_text_and_its_assembly() -> None:
+    pytest.importorskip("llvmlite", reason="needs llvmlite")
+    code = compiled(Reduction("trimmed_mean", 1), 5, "float32", False).run
+    assert "define void @reduce" in code.text
+    assert "reduce:" in code.assembly()
