@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -12,7 +13,7 @@ from flwr.serverapp.strategy import Strategy
 
 from byzflower.wire.flower_internals import is_count_of_replies
 
-__all__ = ["restored_on_error", "without_counts"]
+__all__ = ["restored_on_error", "seeded_sampling", "without_counts"]
 
 _LOG = getLogger("flwr")
 
@@ -34,6 +35,24 @@ def restored_on_error(strategy: Strategy) -> Iterator[None]:
         vars(strategy).clear()
         vars(strategy).update(before)
         raise
+
+
+@contextmanager
+def seeded_sampling(seed: int | None, moment: str) -> Iterator[None]:
+    """Seed Python's global generator, from which Flower samples nodes, and put it back.
+
+    What is sampled follows from the seed and the moment alone, also after a resumed run. Without a
+    seed nothing happens.
+    """
+    if seed is None:
+        yield
+        return
+    before = random.getstate()
+    random.seed(f"{seed} {moment}")  # of a text, whatever the hash seed
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from byzflower.strategies.checkpoint import (
 from byzflower.strategies.conduct import Conduct, append_outcomes, outcomes_of
 from byzflower.strategies.errors import TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord, log_rejections, log_round
-from byzflower.strategies.inner import restored_on_error, without_counts
+from byzflower.strategies.inner import restored_on_error, seeded_sampling, without_counts
 from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
 from byzflower.strategies.model import Model
 from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
@@ -99,7 +99,8 @@ class Robust(Strategy):
         Arrays that are no parameters and take the replies' coordinate-wise median; recognised
         by default, see `buffer_names`. With a `ServerSGD` inside, set it there.
     seed : int or None
-        Seed of randomised rules, for simulations; ``None`` draws from the operating system.
+        Seed of randomised rules and of which nodes Flower samples, for simulations; ``None`` draws
+        from the operating system, and leaves sampling to Python's global generator.
     max_skipped_rounds : int or None
         The run stops after that many rounds in a row left the model unchanged; never if ``None``.
     quarantine_after : int or None
@@ -365,7 +366,8 @@ class Robust(Strategy):
             self._begin_run()
         self._last_round = server_round
         self._model = Model(arrays, self.buffers)
-        self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
+        with seeded_sampling(self.seed, f"train {server_round}"):
+            self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
         self._warn_of_too_few(len(self._asked))
         return list(self._asked)
 
@@ -445,8 +447,9 @@ class Robust(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Remember the nodes asked; the inner strategy configures the round."""
-        messages = self.inner.configure_evaluate(server_round, arrays, config, grid)
-        self._asked_to_evaluate = tuple(messages)
+        with seeded_sampling(self.seed, f"evaluate {server_round}"):
+            messages = self.inner.configure_evaluate(server_round, arrays, config, grid)
+            self._asked_to_evaluate = tuple(messages)
         return list(self._asked_to_evaluate)
 
     def aggregate_evaluate(

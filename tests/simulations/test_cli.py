@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,28 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(call, tmp_path, monkeypatch):
     assert "mean" in out
     assert "interrupted" in err
     assert (tmp_path / "x" / "accuracy.png").is_file()
+
+
+@pytest.mark.parametrize("engine", ["batched", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_terminated_run_leaves_its_summary_and_exits_143(
+    call, tmp_path, monkeypatch, engine, tolerating_ray
+):
+    from byzflower.simulations.cli import screen
+
+    def terminate(bar, done):
+        if done.round == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(screen._Bar, "advance", terminate)
+    before = signal.getsignal(signal.SIGTERM)
+    with tolerating_ray():
+        code, _, err = call("run", *QUICK, "--rule", "mean", "--engine", engine, "--out", "x")
+    assert code == 143
+    (run,) = read_runs(tmp_path / "x")
+    assert run.summary["interrupted"] is True
+    assert run.summary["rounds"] == 1
+    assert "interrupted" in err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_same_command_goes_on_with_what_was_not_finished(call, tmp_path, monkeypatch):
