@@ -25,7 +25,7 @@ from byzflower.simulations.engines.batched import BatchedGrid
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.partitions import Rows
-from byzflower.simulations.server import Watched, make_strategy
+from byzflower.simulations.server import make_strategy, notes_of
 from byzflower.simulations.tasks import (
     TaskLoader,
     make_algorithm,
@@ -33,7 +33,7 @@ from byzflower.simulations.tasks import (
     open_objective,
     split_rows,
 )
-from byzflower.strategies import Checkpoint
+from byzflower.strategies import Checkpoint, Robust
 from byzflower.wire.arrays import to_record, to_tensor
 
 __all__ = ["Round", "prepare", "run_experiment"]
@@ -142,7 +142,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _serve(
     experiment: Experiment,
-    strategy: Watched,
+    strategy: Robust,
     grid: Grid,
     on_round: Callable[[Round], None],
     checkpoint: Checkpoint | None,
@@ -167,7 +167,7 @@ def _serve(
         if server_round % experiment.evaluate_every == 0 or last:
             model = _state_dict(arrays)
             accuracy, loss = _test(experiment, model)
-            on_round(Round(server_round, accuracy, loss, model, strategy.notes()))
+            on_round(Round(server_round, accuracy, loss, model, notes_of(strategy)))
 
     initial = to_record(open_objective(experiment).initial())
     result = strategy.start(grid, initial, num_rounds=experiment.rounds, evaluate_fn=evaluate)

@@ -11,7 +11,7 @@ from byzflower.strategies.checkpoint import Checkpoint, Resumable
 from byzflower.strategies.conduct import Conduct, NodeConduct
 from byzflower.strategies.errors import CheckpointError, TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord
-from byzflower.strategies.named import (
+from byzflower.strategies.presets import (
     AggregaThor,
     ByrdSaga,
     MixTailor,
@@ -19,6 +19,7 @@ from byzflower.strategies.named import (
     RobustDSGD,
     Rsa,
 )
+from byzflower.strategies.rejections import Reason, Rejection
 from byzflower.strategies.robust import Robust
 from byzflower.strategies.rounds import RunResult
 from byzflower.strategies.schedules import (
@@ -30,7 +31,6 @@ from byzflower.strategies.schedules import (
     parse_schedule,
 )
 from byzflower.strategies.server_sgd import ServerSGD
-from byzflower.strategies.vetting import Reason, Rejection
 from byzflower.wire.arrays import SharedArray, to_record, to_tensor
 from byzflower.wire.buffers import buffer_median, buffer_names
 

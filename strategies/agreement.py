@@ -14,7 +14,8 @@ from torch import Tensor
 from byzflower.errors import InfeasibleError
 from byzflower.steps import Aggregator, Explanation
 from byzflower.strategies.model import Model
-from byzflower.strategies.vetting import Reason, Rejection, Reply, is_finite
+from byzflower.strategies.rejections import Reason, Rejection, Reply
+from byzflower.strategies.vetting import is_finite
 from byzflower.updates import Updates
 from byzflower.wire.payload import Payload
 

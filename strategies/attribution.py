@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from flwr.app import Message
 
-from byzflower.strategies.vetting import Reason, Rejection, excerpt
+from byzflower.strategies.rejections import Reason, Rejection, excerpt
 from byzflower.wire.flower_internals import SUPERLINK_NODE_ID
 
 __all__ = ["attribute"]

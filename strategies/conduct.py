@@ -10,7 +10,7 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-from byzflower.strategies.vetting import Reason, Rejection
+from byzflower.strategies.rejections import Reason, Rejection
 
 __all__ = ["Conduct", "NodeConduct", "Outcome", "append_outcomes", "outcomes_of"]
 

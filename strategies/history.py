@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import INFO, WARNING, getLogger
 from typing import Any, Self
 
 from byzflower.steps import StepReport
-from byzflower.strategies.vetting import Reason, Rejection
-from byzflower.wire.metrics import MetricValue
+from byzflower.strategies.rejections import Reason, Rejection
+from byzflower.wire.metrics import Metrics, MetricValue
 
 __all__ = ["RoundRecord", "log_rejections", "log_round"]
 
@@ -38,6 +38,8 @@ class RoundRecord:
         What each step of the rule did: clipping threshold, rule drawn from a mixture, …
     skipped : str
         Why the model was left unchanged; empty if it was not.
+    metrics : Mapping
+        What the inner strategy made of the clients' metrics.
     """
 
     server_round: int
@@ -49,6 +51,7 @@ class RoundRecord:
     rejections: tuple[Rejection, ...] = ()
     steps: tuple[StepReport, ...] = ()
     skipped: str = ""
+    metrics: Metrics = field(default_factory=dict)
 
     def to_metrics(self) -> dict[str, MetricValue]:
         """Return the round's numbers, as a MetricRecord can hold them; text stays in the history.
@@ -76,7 +79,12 @@ class RoundRecord:
         """Return the record as a tree of plain values, for a checkpoint."""
         steps = [{**vars(step), "note": dict(step.note)} for step in self.steps]
         rejections = [{**vars(r), "reason": str(r.reason)} for r in self.rejections]
-        return {**vars(self), "rejections": rejections, "steps": steps}
+        return {
+            **vars(self),
+            "rejections": rejections,
+            "steps": steps,
+            "metrics": dict(self.metrics),
+        }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 from statistics import median
 
-from byzflower.strategies.vetting import Reason, Rejection, Reply, excerpt
+from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.wire.metrics import Metrics, MetricValue
 
 __all__ = ["agreeing", "finite_metrics", "median_metrics"]

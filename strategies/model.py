@@ -9,7 +9,8 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from byzflower.strategies.vetting import Expected, Reply, is_finite
+from byzflower.strategies.rejections import Reply
+from byzflower.strategies.vetting import Expected, is_finite
 from byzflower.updates import Updates
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers, buffer_median, buffer_names

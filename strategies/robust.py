@@ -13,19 +13,14 @@ from typing import Any
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import (
-    DifferentialPrivacyClientSideAdaptiveClipping,
-    DifferentialPrivacyClientSideFixedClipping,
-    DifferentialPrivacyServerSideAdaptiveClipping,
-    DifferentialPrivacyServerSideFixedClipping,
-    Strategy,
-)
+from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
 from byzflower.strategies.agreement import Agreement, agree
+from byzflower.strategies.arguments import check_fits, check_inner, check_malicious
 from byzflower.strategies.attribution import attribute
 from byzflower.strategies.checkpoint import (
     Checkpoint,
@@ -40,21 +35,16 @@ from byzflower.strategies.history import RoundRecord, log_rejections, log_round
 from byzflower.strategies.inner import restored_on_error, seeded_sampling, without_counts
 from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
 from byzflower.strategies.model import Model
+from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
 from byzflower.strategies.server_sgd import ServerSGD
-from byzflower.strategies.vetting import (
-    Reason,
-    Rejection,
-    Reply,
-    Vetting,
-    excerpt,
-)
+from byzflower.strategies.vetting import Vetting
 from byzflower.validation import integer_at_least, non_negative_int
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers
 from byzflower.wire.guard import guarded
 from byzflower.wire.metrics import MetricValue
-from byzflower.wire.payload import Payload, check_payload
+from byzflower.wire.payload import Payload
 
 __all__ = ["Robust"]
 
@@ -63,12 +53,6 @@ _METRICS = (
     "train_metrics_clientapp",
     "evaluate_metrics_clientapp",
     "evaluate_metrics_serverapp",
-)
-_DIFFERENTIAL_PRIVACY = (
-    DifferentialPrivacyClientSideAdaptiveClipping,
-    DifferentialPrivacyClientSideFixedClipping,
-    DifferentialPrivacyServerSideAdaptiveClipping,
-    DifferentialPrivacyServerSideFixedClipping,
 )
 
 
@@ -84,9 +68,8 @@ class Robust(Strategy):
     Parameters
     ----------
     inner : Strategy
-        Strategy that samples the nodes, configures the rounds and steps on the server; neither
-        another `Robust` nor one of Flower's differential-privacy wrappers, which would take the
-        aggregate for a mean.
+        Strategy that samples the nodes, configures the rounds and steps on the server: one of
+        `flwr.serverapp.strategy` without a rule, a noise or a `start` of its own.
     rule : str or Aggregator
         Aggregation, for instance ``"arc > nnm > trimmed_mean"``.
     num_malicious_nodes : int or float
@@ -172,9 +155,11 @@ class Robust(Strategy):
         checkpoint: Checkpoint | None = None,
         measure_distances: bool = True,
     ) -> None:
-        _check_inner(inner)
-        _check_malicious(num_malicious_nodes)
-        _check_payload(inner, payload)
+        if isinstance(inner, Robust):
+            raise TypeError(f"`inner` needs a strategy other than `Robust`; found {inner!r}")
+        check_inner(inner)
+        check_malicious(num_malicious_nodes)
+        check_fits(inner, payload)
         if isinstance(inner, ServerSGD):
             if buffers is not None and buffers != inner.buffers:
                 raise ValueError("`buffers` needs to be set on the inner `ServerSGD`")
@@ -419,6 +404,7 @@ class Robust(Strategy):
             rejections=tuple(rejections),
             steps=() if agreement.explanation is None else agreement.explanation.steps,
             skipped="" if problem is None else _one_line(problem) + self._mistake(rejections),
+            metrics={} if outcome is None else dict(outcome[1]),
         )
         self.history.append(record)
         outcomes = outcomes_of(
@@ -599,37 +585,3 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, InfeasibleError):
         return str(error)  # our own words
     return f"{type(error).__name__}: {excerpt(str(error), 300)}"
-
-
-def _check_inner(inner: object) -> None:
-    if not isinstance(inner, Strategy):
-        raise TypeError(f"`inner` needs a Flower strategy; found {inner!r}")
-    if isinstance(inner, Robust):
-        raise TypeError(f"`inner` needs a strategy other than `Robust`; found {inner!r}")
-    if isinstance(inner, _DIFFERENTIAL_PRIVACY):
-        raise TypeError(
-            "`inner` needs a strategy without differential privacy; found "
-            f"`{type(inner).__name__}`, whose guarantee is void here: it would clip the one "
-            "aggregate and add noise to it as if it were a mean of n updates"
-        )
-
-
-def _check_malicious(bound: int | float) -> None:
-    if isinstance(bound, bool) or not isinstance(bound, int | float):
-        raise TypeError(f"`num_malicious_nodes` needs an int or a float; found {bound!r}")
-    if bound < 0 or (isinstance(bound, float) and not bound < 0.5):
-        raise ValueError(
-            f"`num_malicious_nodes` needs a count ≥ 0 or a fraction in [0, 0.5); found {bound!r}"
-        )
-
-
-def _check_payload(inner: Strategy, payload: str) -> None:
-    check_payload(payload)
-    steps_with_gradients = isinstance(inner, ServerSGD)
-    if steps_with_gradients and payload == "model":
-        raise ValueError("`ServerSGD` needs payload='gradient'; found 'model'")
-    if type(inner).__module__.startswith("flwr.") and payload == "gradient":
-        raise ValueError(
-            f"`{type(inner).__name__}` needs payload='model'; found 'gradient', which a "
-            "`ServerSGD` applies"
-        )

@@ -7,10 +7,8 @@ allocated, and nothing it contains can raise.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
 from torch import Tensor
 
+from byzflower.strategies.rejections import MalformedError, Reason, Rejection, Reply, excerpt
 from byzflower.wire.arrays import NUMPY_STYPE, SharedArray
 from byzflower.wire.guard import BROKEN_REPLY
 from byzflower.wire.metrics import MetricValue
@@ -27,11 +26,7 @@ from byzflower.wire.payload import Payload, declared
 
 __all__ = [
     "Expected",
-    "Reason",
-    "Rejection",
-    "Reply",
     "Vetting",
-    "excerpt",
     "is_finite",
 ]
 
@@ -41,92 +36,6 @@ _LONGEST_HEADER = 1024
 _LENGTH_BYTES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
 # Beyond this a count is no count, and float arithmetic on it is no longer exact.
 _MOST_EXAMPLES = 2.0**53
-
-
-class Reason(StrEnum):
-    """Why a reply was rejected."""
-
-    ERROR = "error"
-    UNASKED = "unasked"
-    DUPLICATE = "duplicate"
-    QUARANTINED = "quarantined"
-    RECORDS = "records"
-    KEYS = "keys"
-    SHAPE = "shape"
-    DTYPE = "dtype"
-    STYPE = "stype"
-    BYTES = "bytes"
-    NON_FINITE = "non-finite"
-    NUM_EXAMPLES = "num-examples"
-    METRICS = "metrics"
-    PAYLOAD = "payload"
-    UNREADABLE = "unreadable"
-
-    @property
-    def proves_fault(self) -> bool:
-        """Whether an honest node would never have sent this: only such a reply counts against f.
-
-        An error may be an honest node's crash, and another payload the operator's mistake; a reply
-        nobody asked for comes on top of those that were; of two in one node's name, another node
-        may have sent either.
-        """
-        return self not in {Reason.ERROR, Reason.UNASKED, Reason.PAYLOAD, Reason.DUPLICATE}
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A reply that was turned away.
-
-    Attributes
-    ----------
-    node_id : int
-        Node that was asked (or, for a reply nobody asked for, that claims to have sent it).
-    reason : Reason
-        Category, counted in each round's metrics.
-    detail : str
-        What was required and what was found; client text in it is escaped and shortened.
-    """
-
-    node_id: int
-    reason: Reason
-    detail: str
-
-    @property
-    def proves_fault(self) -> bool:
-        """Whether the reason proves one, see `Reason.proves_fault`."""
-        return self.reason.proves_fault
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A well-formed reply: its node, its arrays in the model's layout and its metrics."""
-
-    node_id: int
-    tensors: Mapping[str, Tensor]
-    metrics: Mapping[str, MetricValue]
-
-
-class _MalformedError(Exception):
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-def excerpt(value: object, limit: int = 60) -> str:
-    r"""Return client text safe for a log line: escaped, in ASCII, on one line, short.
-
-    >>> excerpt("w\n[INFO] all is well")
-    "'w\\n[INFO] all is well'"
-    >>> excerpt((3, 4))
-    '(3, 4)'
-    """
-    if isinstance(value, str):
-        return ascii(value[:limit]) + ("…" if len(value) > limit else "")
-    try:
-        text = reprlib.repr(value)
-    except ValueError:  # an integer of thousands of digits
-        text = type(value).__name__
-    return ascii(text[:limit])[1:-1] + ("…" if len(text) > limit else "")
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -170,34 +79,34 @@ class Expected:
             tensor = array.tensor
             self._compare(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
-                raise _MalformedError(Reason.STYPE, "needs a dense tensor with values")
+                raise MalformedError(Reason.STYPE, "needs a dense tensor with values")
             return tensor
         self._compare(array.dtype, array.shape)
         if array.stype != NUMPY_STYPE:
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.STYPE, f"needs stype {NUMPY_STYPE!r}; found {excerpt(array.stype)}"
             )
         return self._decode(array.data)
 
     def _compare(self, dtype: str, shape: tuple[int, ...]) -> None:
         if dtype != self.name:
-            raise _MalformedError(Reason.DTYPE, f"needs dtype {self.name}; found {excerpt(dtype)}")
+            raise MalformedError(Reason.DTYPE, f"needs dtype {self.name}; found {excerpt(dtype)}")
         if shape != self.shape:
-            raise _MalformedError(Reason.SHAPE, f"needs shape {self.shape}; found {excerpt(shape)}")
+            raise MalformedError(Reason.SHAPE, f"needs shape {self.shape}; found {excerpt(shape)}")
 
     def _decode(self, data: bytes) -> Tensor:
         dtype = self._numpy_dtype
         if dtype is None:
-            raise _MalformedError(Reason.DTYPE, f"{self.name} arrays cannot be sent as bytes")
+            raise MalformedError(Reason.DTYPE, f"{self.name} arrays cannot be sent as bytes")
         count = int(np.prod(self.shape, dtype=np.int64))
         size = count * dtype.itemsize
         if not size < len(data) <= size + _LONGEST_HEADER:
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.BYTES, f"needs {size} bytes and a header; found {len(data)} bytes"
             )
         fortran, offset = self._header(data, dtype)
         if len(data) - offset != size:
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.BYTES, f"needs {size} bytes after the header; found {len(data) - offset}"
             )
         flat = (
@@ -219,7 +128,7 @@ class Expected:
             known = f"{{'descr': '{dtype.str}', 'fortran_order': {fortran}, 'shape': {self.shape}}}"
             if found == known.replace(" ", "").encode():
                 return fortran, stop
-        raise _MalformedError(
+        raise MalformedError(
             Reason.BYTES,
             f"needs the .npy header of {self.name} {self.shape}; found {excerpt(found)}",
         )
@@ -273,7 +182,7 @@ class Vetting:
             tensors = self._tensors(message) if with_arrays else {}
             if with_arrays:
                 self._check_declaration(message)
-        except _MalformedError as problem:
+        except MalformedError as problem:
             return Rejection(node_id, problem.reason, str(problem))
         except Exception as error:  # whatever a reply provokes is the reply's fault
             return Rejection(
@@ -283,21 +192,21 @@ class Vetting:
 
     def _metrics(self, message: Message, *, finite: bool) -> dict[str, MetricValue]:
         if not message.has_content():
-            raise _MalformedError(Reason.RECORDS, "needs records; found an empty reply")
+            raise MalformedError(Reason.RECORDS, "needs records; found an empty reply")
         found = [r for r in message.content.values() if isinstance(r, MetricRecord)]
         if len(found) != 1:
-            raise _MalformedError(Reason.RECORDS, f"needs one MetricRecord; found {len(found)}")
+            raise MalformedError(Reason.RECORDS, f"needs one MetricRecord; found {len(found)}")
         metrics = dict(found[0])
         count = metrics.get(self.examples_key)
         if not isinstance(count, int | float) or not 0 <= count <= _MOST_EXAMPLES:
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.NUM_EXAMPLES,
                 f"needs a count from 0 to 2⁵³ in {self.examples_key!r}; found {excerpt(count)}",
             )
         if finite:
             for key, value in metrics.items():
                 if not all(map(_is_number, value if isinstance(value, list) else [value])):
-                    raise _MalformedError(
+                    raise MalformedError(
                         Reason.METRICS, f"needs finite metrics; found {excerpt(key)}"
                     )
         return metrics
@@ -305,7 +214,7 @@ class Vetting:
     def _tensors(self, message: Message) -> dict[str, Tensor]:
         found = {k: r for k, r in message.content.items() if isinstance(r, ArrayRecord)}
         if list(found) != [self.arrays_key]:
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.RECORDS,
                 f"needs one ArrayRecord, {self.arrays_key!r}; found {excerpt(list(found)[:3])}",
             )
@@ -313,7 +222,7 @@ class Vetting:
         if record.keys() != self.expected.keys():
             extra = [key for key in record if key not in self.expected]
             missing = [key for key in self.expected if key not in record]
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.KEYS,
                 f"needs the model's {len(self.expected)} arrays; found {len(extra)} unknown "
                 f"{excerpt(extra[:2])} and {len(missing)} missing {excerpt(missing[:2])}",
@@ -323,7 +232,7 @@ class Vetting:
     def _check_declaration(self, message: Message) -> None:
         found = declared(message.content)
         if found is not None and found != self.payload:
-            raise _MalformedError(
+            raise MalformedError(
                 Reason.PAYLOAD,
                 f"sends {found}s; this strategy expects {self.payload}s: set "
                 f"payload={found!r} or let the clients send {self.payload}s",
@@ -332,10 +241,10 @@ class Vetting:
     def _tensor(self, key: str, array: Array) -> Tensor:
         try:
             tensor = self.expected[key].read(array)
-        except _MalformedError as problem:
-            raise _MalformedError(problem.reason, f"{excerpt(key)} {problem}") from problem
+        except MalformedError as problem:
+            raise MalformedError(problem.reason, f"{excerpt(key)} {problem}") from problem
         if key in self.buffers and not is_finite(tensor):
-            raise _MalformedError(Reason.NON_FINITE, f"{excerpt(key)} holds NaN or Inf")
+            raise MalformedError(Reason.NON_FINITE, f"{excerpt(key)} holds NaN or Inf")
         return tensor
 
 

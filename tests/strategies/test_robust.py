@@ -12,7 +12,6 @@ from flwr.serverapp.strategy import (
     FedAdam,
     FedAvg,
     FedAvgM,
-    Krum,
 )
 
 import byzflower as bf
@@ -785,7 +784,7 @@ def test_models_that_no_rule_can_aggregate_are_refused_at_once(
         ({"seed": -1}, ValueError, "`seed` needs an integer ≥ 0; found -1"),
         ({"seed": 1.0}, ValueError, "`seed` needs an integer ≥ 0; found 1.0"),
         ({"inner": "fedavg"}, TypeError, "`inner` needs a Flower strategy; found 'fedavg'"),
-        ({"inner": FedAvg}, TypeError, "`inner` needs a Flower strategy; found <class"),
+        ({"inner": FedAvg}, TypeError, "found the class `FedAvg`: write `FedAvg"),
         (
             {"inner": Robust(FedAvg(), "mean", 0)},
             TypeError,
@@ -824,12 +823,6 @@ def test_a_strategy_shows_what_it_does() -> None:
     assert repr(AggregaThor(2)) == (
         "AggregaThor(ServerSGD, 'multi_krum', num_malicious_nodes=2, payload='gradient')"
     )
-
-
-def test_flowers_own_krum_may_be_inside(make_content: Any, make_round: Any) -> None:
-    strategy = Robust(Krum(num_malicious_nodes=0), "trimmed_mean", 1)
-    arrays, _ = make_round(strategy, MODEL, 5).run(shifted(make_content))
-    np.testing.assert_allclose(arrays["b"].numpy(), [5.3], rtol=1e-6)
 
 
 @pytest.mark.cuda

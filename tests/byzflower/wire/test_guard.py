@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 from byzflower.clients.adversary import Adversary
 from byzflower.simulations.engines import InProcessGrid
 from byzflower.strategies import Robust
-from byzflower.strategies.vetting import Reason
+from byzflower.strategies.rejections import Reason
 from byzflower.wire.flower_internals import Allowance, Stamp, assume_identity
 from byzflower.wire.grid import ForwardingGrid
 from byzflower.wire.guard import BROKEN_REPLY, GuardedGrid, guarded

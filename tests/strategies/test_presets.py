@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,6 @@ from byzflower.strategies import (
     Rsa,
     ServerSGD,
 )
-from byzflower.strategies.named.options import RobustOptions
 
 OPTIONS = {
     "seed": 3,
@@ -37,15 +35,6 @@ PRESETS: dict[str, Callable[..., Robust]] = {
     "RobustDSGD": RobustDSGD,
     "Rsa": lambda f, **options: Rsa(f, learning_rate=0.5, lam=0.1, **options),
 }
-
-
-def test_options_are_all_that_robust_has_and_no_server_step_fixes() -> None:
-    keywords = {
-        name
-        for name, parameter in inspect.signature(Robust).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    assert RobustOptions.__annotations__.keys() == OPTIONS.keys() == keywords - {"buffers"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

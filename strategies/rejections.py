@@ -1,0 +1,102 @@
+"""What vetting makes of a reply: a well-formed one, or a rejection with its reason."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from torch import Tensor
+
+from byzflower.wire.metrics import MetricValue
+
+__all__ = ["MalformedError", "Reason", "Rejection", "Reply", "excerpt"]
+
+
+class Reason(StrEnum):
+    """Why a reply was rejected."""
+
+    ERROR = "error"
+    UNASKED = "unasked"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    RECORDS = "records"
+    KEYS = "keys"
+    SHAPE = "shape"
+    DTYPE = "dtype"
+    STYPE = "stype"
+    BYTES = "bytes"
+    NON_FINITE = "non-finite"
+    NUM_EXAMPLES = "num-examples"
+    METRICS = "metrics"
+    PAYLOAD = "payload"
+    UNREADABLE = "unreadable"
+
+    @property
+    def proves_fault(self) -> bool:
+        """Whether an honest node would never have sent this: only such a reply counts against f.
+
+        An error may be an honest node's crash, and another payload the operator's mistake; a reply
+        nobody asked for comes on top of those that were; of two in one node's name, another node
+        may have sent either.
+        """
+        return self not in {Reason.ERROR, Reason.UNASKED, Reason.PAYLOAD, Reason.DUPLICATE}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A reply that was turned away.
+
+    Attributes
+    ----------
+    node_id : int
+        Node that was asked (or, for a reply nobody asked for, that claims to have sent it).
+    reason : Reason
+        Category, counted in each round's metrics.
+    detail : str
+        What was required and what was found; client text in it is escaped and shortened.
+    """
+
+    node_id: int
+    reason: Reason
+    detail: str
+
+    @property
+    def proves_fault(self) -> bool:
+        """Whether the reason proves one, see `Reason.proves_fault`."""
+        return self.reason.proves_fault
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A well-formed reply: its node, its arrays in the model's layout and its metrics."""
+
+    node_id: int
+    tensors: Mapping[str, Tensor]
+    metrics: Mapping[str, MetricValue]
+
+
+class MalformedError(Exception):
+    """A reply is malformed; raised and caught while one is vetted."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def excerpt(value: object, limit: int = 60) -> str:
+    r"""Return client text safe for a log line: escaped, in ASCII, on one line, short.
+
+    >>> excerpt("w\n[INFO] all is well")
+    "'w\\n[INFO] all is well'"
+    >>> excerpt((3, 4))
+    '(3, 4)'
+    """
+    if isinstance(value, str):
+        return ascii(value[:limit]) + ("…" if len(value) > limit else "")
+    try:
+        text = reprlib.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = type(value).__name__
+    return ascii(text[:limit])[1:-1] + ("…" if len(text) > limit else "")
