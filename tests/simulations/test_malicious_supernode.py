@@ -64,12 +64,14 @@ def main(grid, context):
 """
 
 CLIENT = '''
+from copy import copy
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore.inflatable.inflatable_object import add_header_to_object_body
 
 app = ClientApp()
+FRAMED = 4711
 
 class Broken(Array):
     """Bytes under the name of an array that are no JSON."""
@@ -77,6 +79,16 @@ class Broken(Array):
     def deflate(self):
         plain = Array(self.dtype, self.shape, self.stype, self.data)
         return add_header_to_object_body(b"{not json", plain)
+
+class Framing(Message):
+    """An object that says another node has sent it, in answer to nothing."""
+
+    def deflate(self):
+        lie = copy(self)
+        lie.__class__ = Message
+        lie.__dict__["_metadata"] = copy(self.metadata)
+        lie.metadata.__dict__.update(_src_node_id=FRAMED, _reply_to_message_id="")
+        return lie.deflate()
 
 def amplified():
     array = Array("uint8", (4 << 20,), "numpy.ndarray", bytes(4 << 20))
@@ -96,7 +108,11 @@ def train(message, context):
         arrays["w"] = Array(value * server_round)
     content = RecordDict({"metrics": MetricRecord({"num-examples": 1})})
     content["arrays"] = arrays
-    return Message(content, reply_to=message)
+    reply = Message(content, reply_to=message)
+    if context.node_config.get("hostile") and server_round == 3:
+        content["metrics"] = MetricRecord({})
+        reply.__class__ = Framing
+    return reply
 '''
 
 
@@ -122,8 +138,8 @@ def test_hostile_uploads_end_no_run_and_cost_no_honest_node(tmp_path: Path) -> N
     worst, *honest = found["conduct"]
     assert [row["accepted"] for row in honest] == [ROUNDS] * HONEST
     assert [row["offences"] for row in honest] == [0] * HONEST
-    assert (worst["accepted"], worst["offences"]) == (1, 2)
-    broken, amplified, nothing = found["rejections"]
+    assert (worst["accepted"], worst["offences"]) == (0, 3)
+    broken, amplified, framing = found["rejections"]
     assert "JSONDecodeError" in broken[0]
     assert "needs at most" in amplified[0]
-    assert nothing == []
+    assert "num-examples" in framing[0]
