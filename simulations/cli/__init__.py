@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     terminated: list[int] = []
     try:
         command = typer.main.get_command(app)
+        command.rich_markup_mode = None  # type: ignore[attr-defined]  # half of --help's time
         with _terminable() as terminated:
             code = command.main(
                 None if arguments is None else [*arguments],

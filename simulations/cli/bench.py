@@ -26,10 +26,11 @@ class Suite(StrEnum):
     attacks = "attacks"
     engines = "engines"
     end_to_end = "end-to-end"
+    startup = "startup"
 
 
 def command(
-    suite: Annotated[Suite, typer.Argument(help="rules, attacks, engines or end-to-end")],
+    suite: Annotated[Suite, typer.Argument(help="rules, attacks, engines, end-to-end or startup")],
     *,
     repeats: Annotated[int, typer.Option(min=1, help="counted repetitions")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
@@ -60,8 +61,11 @@ def command(
 def _suite(
     suite: Suite, training: ModuleType, repeats: int, device: str, ray: bool
 ) -> Iterable[list[Row]]:
-    from byzflower.simulations.bench import attacks, rules
+    from byzflower.simulations.bench import attacks, rules, startup
 
+    if suite is Suite.startup:
+        yield from startup.bench_startup(repeats=repeats)
+        return
     if suite is Suite.rules:
         yield from rules.bench_rules(rules.CASES, device=device, repeats=repeats)
         return

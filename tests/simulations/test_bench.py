@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import byzflower as bf
-from byzflower.simulations.bench import attacks, measure, peers, rules, training
+from byzflower.simulations.bench import attacks, measure, peers, rules, startup, training
 from byzflower.simulations.bench.measure import compare, peak_memory, relative_difference
 from byzflower.simulations.cli import bench as command
 from byzflower.simulations.cli.app import app
@@ -170,3 +170,24 @@ def test_disagreement_is_printed_as_such(capsys: pytest.CaptureFixture[str]) -> 
     row = measure.Row("rules", "case", "peer", "ours", 1.0, 1.0, 1.0, None, 0.5)
     command.show([dataclasses.replace(row, subject="ours", ratio=1.0), row])
     assert "disagree" in capsys.readouterr().out
+
+
+def test_start_up_is_measured_in_processes_of_their_own() -> None:
+    busy = "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass"
+    clock, processor = startup.bench_startup({"none": ("-c", ""), "0.1": ("-c", busy)}, repeats=2)
+    assert [rows[0].case for rows in (clock, processor)] == ["clock", "processor time"]
+    for rows in (clock, processor):
+        assert [(row.subject, row.reference) for row in rows] == [("none", "none"), ("0.1", "none")]
+        assert rows[0].ratio == 1.0
+        assert rows[1].fastest >= 0.1
+
+
+def test_a_command_that_fails_is_not_measured() -> None:
+    code = "import sys; print('no such luck', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(RuntimeError, match="ends with 3: no such luck"):
+        startup.bench_startup({"it": ("-c", code)}, repeats=1)
+
+
+@pytest.mark.parametrize("name", startup.COMMANDS)
+def test_what_start_up_measures_are_commands_that_work(name: str) -> None:
+    assert min(startup._run(startup.COMMANDS[name])) > 0

@@ -200,3 +200,15 @@ def test_a_torchvision_built_for_another_torch_says_what_to_install(monkeypatch,
     assert "pip install torch torchvision" in message
     assert "operator torchvision::nms does not exist" in message
     assert "\n" not in message
+
+
+def test_digits_are_those_of_scikit_learn_with_and_without_its_file(monkeypatch):
+    from sklearn.datasets import load_digits
+
+    from byzflower.simulations.datasets import embedded
+
+    expected = load_digits(return_X_y=True)
+    for find in (embedded.find_spec, lambda name: None):
+        monkeypatch.setattr(embedded, "find_spec", find)
+        for found, known in zip(embedded._pixels_and_labels(), expected, strict=True):
+            np.testing.assert_array_equal(found, known)
