@@ -13,6 +13,7 @@ from byzflower.attack.mimic import Mimic
 from byzflower.attack.minmax import MinMax
 from byzflower.attack.nan import NaN
 from byzflower.attack.random import Random
+from byzflower.attack.search.observation import Observation
 from byzflower.attack.sign_flip import SignFlip
 from byzflower.attack.tailored import Tailored
 from byzflower.attack.zero import Zero
@@ -28,6 +29,7 @@ __all__ = [
     "Mimic",
     "MinMax",
     "NaN",
+    "Observation",
     "Random",
     "SignFlip",
     "Tailored",

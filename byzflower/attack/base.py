@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from byzflower.aggregator import Aggregator
-from byzflower.attack.observation import Observation, bounded
+from byzflower.attack.search.observation import Observation, bounded
 from byzflower.specs import parse
 from byzflower.steps import Step, entropy
 from byzflower.validation import non_negative_int

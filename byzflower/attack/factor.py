@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +11,13 @@ import numpy.typing as npt
 import torch
 
 from byzflower.attack.base import Attack
-from byzflower.attack.candidates import Candidates, expected
-from byzflower.attack.observation import Observation
+from byzflower.attack.search.effect import Candidates
+from byzflower.attack.search.grid import checked_grid
+from byzflower.attack.search.observation import Observation
+from byzflower.attack.search.pool import expected
 from byzflower.validation import integer_at_least, real
 
-__all__ = ["FactorAttack", "checked_grid"]
-
-
-def checked_grid(values: object, owner: str, least: float = -math.inf) -> tuple[float, ...]:
-    """Return a grid in ascending order; refuse an empty one and values below ``least``."""
-    grid = tuple(values) if isinstance(values, list | tuple) else ()
-    for value in grid:
-        real(value, owner, "in grid")
-        if value < least:
-            raise ValueError(f"`{owner}` needs grid ≥ {least:g}; found {value!r}")
-    if not grid:
-        raise ValueError(f"`{owner}` needs a grid of at least one number; found {values!r}")
-    return tuple(sorted(grid))
+__all__ = ["FactorAttack"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from byzflower.attack.factor import FactorAttack
-from byzflower.attack.observation import Observation
+from byzflower.attack.search.observation import Observation
 from byzflower.registry import register
 
 __all__ = ["FOE"]

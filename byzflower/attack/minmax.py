@@ -11,9 +11,10 @@ import torch
 
 from byzflower.aggregator import Aggregator
 from byzflower.attack.base import Attack
-from byzflower.attack.candidates import Candidates, Effect, defined_members
-from byzflower.attack.factor import checked_grid
-from byzflower.attack.observation import Observation
+from byzflower.attack.search.effect import Candidates, Effect
+from byzflower.attack.search.grid import checked_grid
+from byzflower.attack.search.observation import Observation
+from byzflower.attack.search.pool import defined_members
 from byzflower.attack.tailored import BACKWARD_GRID
 from byzflower.errors import InfeasibleError
 from byzflower.registry import register

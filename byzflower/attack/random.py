@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from byzflower.attack.base import Attack
-from byzflower.attack.observation import Observation
+from byzflower.attack.search.observation import Observation
 from byzflower.registry import register
 from byzflower.validation import positive
 

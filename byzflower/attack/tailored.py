@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from byzflower.attack.base import Attack
-from byzflower.attack.candidates import Candidates, expected
-from byzflower.attack.factor import checked_grid
-from byzflower.attack.observation import Observation
+from byzflower.attack.search.effect import Candidates
+from byzflower.attack.search.grid import checked_grid
+from byzflower.attack.search.observation import Observation
+from byzflower.attack.search.pool import expected
 from byzflower.registry import register
 from byzflower.validation import integer_at_least, positive
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import byzflower as bf
-from byzflower.attack.candidates import Pool
+from byzflower.attack.search.pool import Pool
 from byzflower.mixtailor import default_pool
 
 

@@ -10,9 +10,10 @@ import torch
 
 import byzflower as bf
 from byzflower.attack import ALIE, FOE, Attack
-from byzflower.attack.candidates import Candidates, expected, first_greatest
 from byzflower.attack.factor import FactorAttack
-from byzflower.attack.observation import Observation
+from byzflower.attack.search.effect import Candidates, first_greatest
+from byzflower.attack.search.observation import Observation
+from byzflower.attack.search.pool import expected
 from byzflower.geometry import Geometry
 from byzflower.plans import Plan
 from byzflower.steps import Aggregator
@@ -21,7 +22,7 @@ ATTACKS = [
     ALIE(tau="adaptive", grid=(-1.0, 0.0, 0.2, 0.6, 1.0, 1.3, 2.0, 4.0, 9.0)),
     FOE(tau="adaptive", grid=(0.1, 0.5, 0.9, 1.1, 1.6, 2.0, 3.0, 10.0, 80.0)),
 ]
-DETERMINISTIC = [name for name in bf.rules() if name != "mixtailor"]
+DETERMINISTIC = [name for name in bf.rules() if bf.parse(name).searchable]
 VARIANTS = ["krum(p=3)", "bulyan(p=3)", "bulyan(inner=geometric_median)", "multi_krum(m=2)"]
 MIXED = [
     *(f"arc > nnm > {name}" for name in DETERMINISTIC),
@@ -69,6 +70,11 @@ def test_measures_what_the_rule_would_do(spec, h, f, honest, brute) -> None:
         oracle = brute(rows, sent(rows, f, attack), f, rule)
         for sums, truth in zip((found.squared, found.inner), oracle.T, strict=True):
             np.testing.assert_allclose(sums, truth, atol=tolerance * abs(truth).max())
+
+
+def test_votes_cannot_be_searched_against(honest) -> None:
+    with pytest.raises(bf.InfeasibleError, match="rule of weights or of values in order.*votes"):
+        ATTACKS[0](honest(5), 1, rule="nnm > sign_votes")
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.name)

@@ -7,7 +7,7 @@ import torch
 
 import byzflower as bf
 from byzflower.attack import MinMax, Tailored
-from byzflower.attack.candidates import Candidates
+from byzflower.attack.search.effect import Candidates
 
 GRID = (0.01, 0.1, 0.5, 1.0, 3.0, 10.0, 40.0)
 

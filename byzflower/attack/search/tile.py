@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from byzflower.attack.fused import WIDTH, fused
-from byzflower.attack.observation import has_squares
-from byzflower.attack.order import inserted, sort_rows
+from byzflower.attack.search.insertion import inserted, sort_rows
+from byzflower.attack.search.observation import has_squares
 from byzflower.geometry import Array
 from byzflower.kernels import Reduction
+from byzflower.kernels.cpu.effects import WIDTH, fused
 
 __all__ = ["Line", "Member", "Pattern", "Tile", "tile_width"]
 
@@ -124,7 +124,7 @@ class Tile:
         row: torch.Tensor,
         scalars: torch.Tensor,
     ) -> torch.Tensor:
-        """Do in tensor operations what :class:`~byzflower.attack.fused.Fused` does."""
+        """Do in tensor operations what :class:`~byzflower.kernels.cpu.effects.Fused` does."""
         a, b, lift, shift = scalars.unbind(dim=1)
         v = (a * self.mean).addcmul_(b, self.direction)
         reduced = inserted(ordered, torch.addcmul(row, lift, v), pattern.copies, pattern.reduction)

@@ -3,7 +3,7 @@
 Candidates share almost everything. A row that reaches the reduction is a + b v: a combination a
 of honest updates, plus b times the candidate v. Rows of equal b move together, so their order is
 sorted once for all candidates that have them; and copies of one value inserted among sorted ones
-have order statistics in closed form (:mod:`byzflower.attack.order`).
+have order statistics in closed form (:mod:`byzflower.attack.search.insertion`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from byzflower.attack.tile import Line, Member, Pattern, Tile, tile_width
+from byzflower.attack.search.tile import Line, Member, Pattern, Tile, tile_width
 from byzflower.geometry import Array
 from byzflower.kernels import Reduction, reduce
 

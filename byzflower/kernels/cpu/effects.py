@@ -1,4 +1,4 @@
-"""The closed forms of :mod:`byzflower.attack.order` as machine code, where a compiler is there.
+"""The closed forms of ``byzflower.attack.search.insertion`` as machine code, if it compiles.
 
 One pass over a tile for all candidates of a family: sorted values, candidate, aggregate and
 squared distance live in registers, where tensor operations write and read some thirty steps each.

@@ -2,32 +2,29 @@
 
 All candidates of a search lie in the span of the honest updates and at most one more vector, so
 one Gram matrix serves them all: per candidate, a weight rule costs work in n dimensions alone.
-Coordinate-wise rules share their pass over d (:mod:`byzflower.attack.columns`).
+Coordinate-wise rules share their pass over d (:mod:`byzflower.attack.search.coordinatewise`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from byzflower.aggregator import Aggregator, is_defined
-from byzflower.attack.columns import Column, reduce_columns
-from byzflower.attack.observation import Observation
-from byzflower.attack.span import Span
-from byzflower.attack.tile import Line
+from byzflower.attack.search.coordinatewise import Column, reduce_columns
+from byzflower.attack.search.observation import Observation
+from byzflower.attack.search.span import Span
+from byzflower.attack.search.tile import Line
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array
 from byzflower.plans import Plan, Reduced, Weighted
-from byzflower.steps import Pipeline, Rule
+from byzflower.steps import Pipeline
 from byzflower.updates import Updates
 
-__all__ = ["Candidates", "Effect", "defined_members", "expected", "first_greatest"]
+__all__ = ["Candidates", "Effect", "first_greatest"]
 
 _TIE = 1e-6  # float32 sums over d coordinates agree no better
 
@@ -211,45 +208,3 @@ class Candidates:
         return Column(
             t, plan.reduction, selection[:, :kept] @ self.fixed, selection[:, kept:].sum(axis=1)
         )
-
-
-@runtime_checkable
-class Pool(Protocol):
-    """An aggregation that draws one of several pipelines in every call, such as a MixTailor."""
-
-    def defined_members(self, n: int, f: int) -> tuple[Pipeline, ...]:
-        """Members that are defined for n rows, f of them possibly faulty."""
-
-
-def defined_members(rule: Aggregator, n: int, f: int) -> Counter[Pipeline]:
-    """Pipelines that an aggregation may run on n rows, f faulty, and how often each is pooled."""
-    if isinstance(rule, Pipeline | Rule):
-        pipeline = rule if isinstance(rule, Pipeline) else Pipeline((), rule)
-        return Counter([pipeline] if is_defined(pipeline, n, f) else [])
-    if isinstance(rule, Pool):
-        return Counter(rule.defined_members(n, f))
-    raise TypeError(f"attacks search against rules, pipelines and pools; found {rule!r}")
-
-
-def expected(candidates: Candidates, draws: int) -> Effect:
-    """Return each candidate's effect on the server's own rule, averaged over what it may draw.
-
-    Of a pool with more than ``draws`` different members, that many draws stand for all: the
-    colluders know the pool, not the draw.
-    """
-    rule, rng = candidates.seen.rule, candidates.seen.rng
-    if rule is None:
-        raise ValueError("a search against the server's rule needs that rule; found none")
-    rule.check(candidates.n, candidates.seen.f)
-    pool = defined_members(rule, candidates.n, candidates.seen.f)
-    if len(pool) > draws:
-        everyone = list(pool.elements())
-        picked = torch.randperm(len(everyone), generator=rng, device=rng.device)[:draws]
-        pool = Counter(everyone[int(i)] for i in picked)
-    total, each = pool.total(), max(1, draws // len(pool))
-    squared, inner = np.zeros((2, len(candidates)))
-    for pipeline, count in pool.items():
-        effect = candidates.effect(pipeline, each)
-        squared += effect.squared * count / total
-        inner += effect.inner * count / total
-    return candidates.effect_of(squared, inner)

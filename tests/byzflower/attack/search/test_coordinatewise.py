@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byzflower.attack import columns, fused, tile
-from byzflower.attack.columns import Column, Schedule, reduce_columns
-from byzflower.attack.order import inserted, sort_rows
-from byzflower.attack.tile import Line, Pattern, Tile
+from byzflower.attack.search import coordinatewise, tile
+from byzflower.attack.search.coordinatewise import Column, Schedule, reduce_columns
+from byzflower.attack.search.insertion import inserted, sort_rows
+from byzflower.attack.search.tile import Line, Pattern, Tile
 from byzflower.kernels import Reduction, reference
+from byzflower.kernels.cpu.effects import fused
 
 
 @pytest.mark.parametrize("n", range(1, 9))
@@ -73,7 +74,7 @@ def test_inserting_is_sorting_with_the_copies(pattern, seed) -> None:
 )
 @pytest.mark.parametrize("copies", [0, 1, 3])
 def test_machine_code_equals_tensor_operations(reduction, copies, dtype, monkeypatch) -> None:
-    code = fused.fused(reduction, 10, copies, dtype)
+    code = fused(reduction, 10, copies, dtype)
     if code is None:
         pytest.skip("needs llvmlite")
     rng = torch.Generator().manual_seed(0)
@@ -122,7 +123,7 @@ def truth(line: Line, column: Column) -> list[float]:
 def test_all_kinds_of_columns_over_many_tiles(d, dtype, compiled, monkeypatch) -> None:
     if not compiled:
         monkeypatch.setattr(tile, "fused", lambda *_: None)
-    monkeypatch.setattr(columns, "tile_width", lambda *_: 48)
+    monkeypatch.setattr(coordinatewise, "tile_width", lambda *_: 48)
     line, all_columns = example(d, dtype)
     found = np.transpose(reduce_columns(line, all_columns))
     expected = np.array([truth(line, column) for column in all_columns])
