@@ -115,7 +115,11 @@ def stacked_listed_and_blocked_rows_agree(case: Case) -> None:
     """Rows in another form give the same value."""
     x = case.rows()
     value = case.value(x)
-    blocks = [x[:, :6].reshape(case.n, 2, 3), [row[6:7].clone() for row in x], x[:, 7:]]
+    blocks: list[Tensor | list[Tensor]] = [
+        x[:, :6].reshape(case.n, 2, 3),
+        [row[6:7].clone() for row in x],
+        x[:, 7:],
+    ]
     forms: dict[str, Updates | Tensor | list[Tensor]] = {
         "listed": [row.clone() for row in x],
         "blocked": Updates.from_blocks(blocks),
