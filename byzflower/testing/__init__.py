@@ -1,15 +1,18 @@
-"""The contracts that rules, pre-aggregators, attacks, clients and strategies keep, as checks.
+"""The contracts that rules, pre-aggregators, attacks and strategies keep, as checks.
 
-``check_rule``, ``check_preaggregator``, ``check_attack``, ``check_client`` and ``check_strategy``
+``check_rule``, ``check_preaggregator``, ``check_attack`` and ``check_strategy``
 take what you wrote and raise a ``ContractError`` that says, one line a check, what is wrong; this
 package's own tests run the same ones. No test runner is needed, and Flower is imported only where
-clients and strategies are checked. ``hostile`` holds the corpus of hostile replies.
+strategies are checked. ``hostile`` holds the corpus of hostile replies.
 
 >>> from byzflower.testing import check_rule
 >>> check_rule("nnm > trimmed_mean")
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from byzflower.testing.attacks import ATTACK_CHECKS, check_attack
 from byzflower.testing.contract import ContractError
@@ -24,4 +27,14 @@ __all__ = [
     "check_attack",
     "check_preaggregator",
     "check_rule",
+    "check_strategy",
 ]
+
+if TYPE_CHECKING:
+    from byzflower.testing.strategies import check_strategy
+
+
+def __getattr__(name: str) -> object:
+    if name != "check_strategy":
+        raise AttributeError(f"module 'byzflower.testing' has no attribute {name!r}")
+    return import_module("byzflower.testing.strategies").check_strategy  # imports Flower

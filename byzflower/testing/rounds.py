@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from byzflower.simulations.engines.internals import Stamp, assume_identity
+from byzflower.wire.flower_internals import Stamp, assume_identity
 
 __all__ = ["NODES", "Round"]
 
