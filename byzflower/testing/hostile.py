@@ -226,7 +226,11 @@ _array("a dimension of one at the end", "shape", _W[..., None])
 _array("a row that broadcasts", "shape", _W[:1])
 _array("an element that broadcasts", "shape", _W[:1, :1])
 _array("the vector as a scalar", "shape", np.array(0, np.float32), key="b")
-_kind("16 MB of zeros", "shape", lambda c: c["arrays"].update(w=Array(np.zeros(2**22, "f4"))))
+_kind(
+    "16 MB of zeros",
+    "shape",
+    lambda c: c.array_records["arrays"].update(w=Array(np.zeros(2**22, "f4"))),
+)
 _declares("an empty shape declared", "shape", shape=())
 _declares("a negative shape declared", "shape", shape=(-4, -3))
 _declares("a huge shape declared", "shape", shape=(2**62,))

@@ -86,7 +86,9 @@ class Reference:
         if not np.isfinite(value).all() or np.array_equal(value, sent):
             raise ContractError("eleven honest replies of twelve do not move the model")
         replies = [honest_reply(i, model, gradient=gradient) for i in range(len(asked.asked))]
-        rows = np.stack([_flat({k: a.numpy() for k, a in r["arrays"].items()}) for r in replies])
+        rows = np.stack(
+            [_flat({k: a.numpy() for k, a in r.array_records["arrays"].items()}) for r in replies]
+        )
         rows = np.delete(rows, ATTACKER, axis=0)
         spread = np.linalg.norm(rows - rows.mean(axis=0), axis=1)
         return cls(value, float(np.sqrt((spread**2).mean())))
@@ -133,7 +135,10 @@ def check_strategy(
     `FedAvg` fails 1 of 1 hostile replies:
       NaN: NaN
     """
-    make = (lambda: deepcopy(strategy)) if isinstance(strategy, Strategy) else strategy
+
+    def make() -> Strategy:
+        return deepcopy(strategy) if isinstance(strategy, Strategy) else strategy()
+
     for parameter, names in (("skip", skip), ("only", only)):
         unknown = sorted(set(names or ()) - set(HOSTILE))
         if unknown:
@@ -222,9 +227,9 @@ def judge(arrays: ArrayRecord | None, reference: Reference, model: Model = MODEL
     if not deviations <= CAPTURED:
         unchanged = np.array_equal(value, _flat(model))
         return Outcome("model unchanged" if unchanged else "captured", deviations)
-    for key, array in found.items():
-        if array.dtype != model[key].dtype:
-            detail = f"{key!r} becomes {array.dtype}"
+    for key, kept in found.items():
+        if kept.dtype != model[key].dtype:
+            detail = f"{key!r} becomes {kept.dtype}"
             return Outcome("dtype changes", deviations, detail)
     if np.array_equal(value, _flat(model)):
         return Outcome("model unchanged", deviations)
