@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from byzflower.errors import did_you_mean
@@ -252,12 +253,19 @@ def moved_option(name: str) -> str | None:
 def read_toml(path: str | Path) -> dict[str, object]:
     """Read a TOML file of options; errors name the file and the line."""
     try:
-        with Path(path).open("rb") as file:
-            return tomllib.load(file)
+        # Some editors begin a file with a byte-order mark.
+        options = tomllib.loads(Path(path).read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ExperimentError(f"`config` needs a readable file; found {path}: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(f"`config` needs valid TOML; found in {path}: {error}") from error
+    for name, value in options.items():
+        if isinstance(value, dict):
+            raise ExperimentError(
+                f"`config` needs options without a table; found [{name}] in {path}: "
+                "delete that line, its options may stay"
+            )
+    return options
 
 
 def check_device(device: str) -> None:
@@ -267,9 +275,10 @@ def check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        cause = str(error).partition("\n")[0]
+        usable = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        cause = shorten(str(error).partition(". ")[0], 100)
         raise ExperimentError(
-            f"`device` needs a usable device; found {device!r}: {cause}"
+            f"`device` needs a usable device; found {device!r}; usable here: {usable} ({cause})"
         ) from error
 
 

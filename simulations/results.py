@@ -28,6 +28,7 @@ __all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_r
 FILE_NAME = "results.jsonl"
 # Where files lie does not determine a run.
 _NOT_IN_ID = ("data_dir", "download")
+_NAMES_OF_A_RUN = {"run", "rule", "attack"}
 
 Record = dict[str, Any]
 
@@ -174,6 +175,11 @@ def read_runs(folder: str | Path) -> list[Run]:
     for record in read_records(folder):
         identity = str(record.get("run"))
         if record.get("kind") == "config":
+            if missing := _NAMES_OF_A_RUN - record.keys():
+                raise ExperimentError(
+                    f"{Path(folder) / FILE_NAME} needs the configs of runs; found one without "
+                    f"{', '.join(sorted(missing))}: choose another folder"
+                )
             repetitions.setdefault(identity, []).append(Run(record))
         elif record.get("kind") == "round" and identity in repetitions:
             repetitions[identity][-1].rounds.append(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from byzflower.errors import InfeasibleError, SpecError
+from byzflower.simulations.cli.own import own_first
+from byzflower.simulations.cli.streams import prepare_streams
 from byzflower.simulations.errors import ExperimentError
 
 __all__ = ["main"]
@@ -22,11 +25,14 @@ TERMINATED = 143
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command that ``arguments`` (the process's by default) ask for, and exit."""
+    prepare_streams()
+    asked = own_first(sys.argv[1:] if arguments is None else arguments)
     try:
         import click
         import typer
 
         from byzflower.simulations.cli.app import app
+        from byzflower.simulations.cli.options import misplaced
         from byzflower.simulations.experiment import moved_option
     except ModuleNotFoundError as error:
         _fail(_missing(error))
@@ -35,16 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         command = typer.main.get_command(app)
         command.rich_markup_mode = None  # type: ignore[attr-defined]  # half of --help's time
         with _terminable() as terminated:
-            code = command.main(
-                None if arguments is None else [*arguments],
-                prog_name="byzflower",
-                standalone_mode=False,
-            )
+            code = command.main(asked, prog_name="byzflower", standalone_mode=False)
+            sys.stdout.flush()
     except click.NoSuchOption as error:
         name = error.option_name.lstrip("-").replace("-", "_")
         _fail(moved_option(name) or error.format_message())
     except click.ClickException as error:
-        _fail(error.format_message())
+        message = error.format_message()
+        _fail(message + misplaced(message))
     except (ExperimentError, SpecError, InfeasibleError) as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -54,11 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(TERMINATED if terminated else INTERRUPTED)
     except BrokenPipeError:  # `byzflower list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        _fail(f"no space is left to write: {error}")
     if terminated:
         sys.exit(TERMINATED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard_output() -> None:
+    """Keep Python from writing what is left at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -19,6 +19,7 @@ MODULES = {"list": "catalogue"}
 app = typer.Typer(
     name="byzflower",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     suggest_commands=False,  # click suggests already
@@ -41,7 +42,7 @@ def _root(
         list[str] | None,
         typer.Option(
             "--import",
-            help="module that registers own rules, attacks, clients, models, …; repeat for several",
+            help="module or file that registers rules, attacks, models, … of one's own; repeatable",
         ),
     ] = None,
 ) -> None:

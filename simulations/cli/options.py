@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_type_hints
 
@@ -13,7 +14,7 @@ import typer
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 
-__all__ = ["experiment_options", "experiments"]
+__all__ = ["experiment_options", "experiments", "misplaced"]
 
 
 def experiment_options(repeated: Mapping[str, Sequence[object]]) -> Callable[..., Any]:
@@ -85,3 +86,25 @@ def _listed(name: str, value: object) -> list[object]:
     if not value and isinstance(value, list):
         raise ExperimentError(f"`{name}` needs at least one value; found none")
     return value if isinstance(value, list) else [value]
+
+
+_SPECS = ("rule", "preaggregator", "attack", "client", "dataset", "model", "partition")
+
+
+def misplaced(message: str) -> str:
+    """Return what to write, at the end of click's message about an argument that names a spec.
+
+    >>> misplaced("Got unexpected extra argument (alie(tau=1.5))")
+    '; did you mean --attack "alie(tau=1.5)"?'
+    """
+    found = re.fullmatch(r"Got unexpected extra argument \((.*)\)", message)
+    if found is None:
+        return ""
+    from byzflower.registry import registered
+
+    name, *_ = re.split(r"\W", found[1], maxsplit=1)
+    for kind in _SPECS:
+        if name in registered(kind):
+            option = "rule" if kind == "preaggregator" else kind
+            return f'; did you mean --{option} "{found[1]}"?'
+    return ""

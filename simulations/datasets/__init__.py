@@ -73,8 +73,9 @@ def load_dataset(
     loader = parse_dataset(spec)
     folder = data_dir or os.environ.get(DATA_DIRECTORY)
     if loader.needs_folder and not folder:
+        fetched = "; with --download it is filled" if loader.downloads and not download else ""
         raise ExperimentError(
             f"`dataset` {loader.name} needs a data directory: pass --data-dir or set "
-            f"{DATA_DIRECTORY}; found neither"
+            f"{DATA_DIRECTORY}{fetched}; found neither"
         )
     return loader.load(Path(folder or "."), download)

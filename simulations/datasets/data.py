@@ -52,10 +52,12 @@ class Dataset:
 class DatasetLoader(Configured, ABC):
     """How a data set is read; what ``dataset`` names, a frozen dataclass.
 
-    ``needs_folder`` says whether its files lie in the data directory.
+    ``needs_folder`` says whether its files lie in the data directory, ``downloads`` whether
+    ``--download`` puts them there.
     """
 
     needs_folder: ClassVar[bool] = True
+    downloads: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, folder: Path, download: bool) -> Dataset:

@@ -28,6 +28,7 @@ class MNIST(DatasetLoader):
     """
 
     name: ClassVar[str] = "mnist"
+    downloads: ClassVar[bool] = True
 
     def load(self, folder: Path, download: bool) -> Dataset:
         """Read the data set; see :meth:`DatasetLoader.load`."""
@@ -47,6 +48,7 @@ class FashionMNIST(DatasetLoader):
     """
 
     name: ClassVar[str] = "fashion_mnist"
+    downloads: ClassVar[bool] = True
 
     def load(self, folder: Path, download: bool) -> Dataset:
         """Read the data set; see :meth:`DatasetLoader.load`."""
@@ -66,6 +68,7 @@ class CIFAR10(DatasetLoader):
     """
 
     name: ClassVar[str] = "cifar10"
+    downloads: ClassVar[bool] = True
 
     def load(self, folder: Path, download: bool) -> Dataset:
         """Read the data set; see :meth:`DatasetLoader.load`."""

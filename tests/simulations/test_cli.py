@@ -80,6 +80,8 @@ def call(capsys, monkeypatch, tmp_path):
             "`learning_rate` needs a client that sends gradients",
         ),
         (["extra"], "Got unexpected extra argument (extra)"),
+        (["median"], 'Got unexpected extra argument (median); did you mean --rule "median"?'),
+        (["--device", "gpu"], "`device` needs a usable device; found 'gpu'; usable here: cpu"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(call, arguments, message, tmp_path):
@@ -97,6 +99,34 @@ def test_an_unknown_toml_key_names_the_nearest_option(call, tmp_path):
         2,
         "byzflower: unknown option `lerning_rate`; did you mean `learning_rate`?\n",
     )
+
+
+def test_toml_may_begin_with_a_byte_order_mark_but_holds_no_table(call, tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbff = 20\r\n")
+    assert call("run", "--config", "a.toml")[2].startswith("byzflower: `f` needs 0 ≤ f < n = 13")
+    (tmp_path / "a.toml").write_text("[run]\nn = 5\n")
+    code, _, err = call("run", "--config", "a.toml")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "`config` needs options without a table; found [run] in a.toml: delete" in err
+
+
+def test_data_that_can_be_downloaded_say_so(call, monkeypatch):
+    monkeypatch.delenv("BYZFLOWER_DATA", raising=False)
+    _, _, err = call("run", "--dataset", "mnist")
+    assert "pass --data-dir or set BYZFLOWER_DATA; with --download it is filled; found" in err
+    _, _, err = call("run", "--dataset", "covtype")
+    assert "--download" not in err
+
+
+def test_a_folder_of_another_program_is_refused(call, tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "results.jsonl").write_text('{"kind": "config", "id": 3}\n')
+    code, _, err = call("run", *QUICK, "--out", "x")
+    assert (code, err.count("found one without attack, rule, run: choose another")) == (2, 1)
+    (tmp_path / "file").touch()
+    code, _, err = call("run", *QUICK, "--out", "file")
+    assert code == 2
+    assert err.startswith("byzflower: `out` needs a writable folder of its own; found file")
 
 
 def test_rules_run_side_by_side(call, tmp_path):
@@ -294,7 +324,9 @@ def test_a_missing_dependency_says_what_to_install(call, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["run", "--help"], ["run", "-h"], ["--version"]]
+)
 def test_help_and_version_exit_0(call, arguments):
     code, out, _ = call(*arguments)
     assert code == 0
@@ -490,6 +522,17 @@ def test_a_file_brings_clients_models_and_data_of_one_s_own(call, tmp_path):
 
 
 @pytest.mark.usefixtures("own_steps")
+@pytest.mark.parametrize("placed", [0, 1, 2])
+def test_own_steps_may_lie_in_a_file_and_be_named_anywhere(call, tmp_path, placed):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "my_steps.py").rename(tmp_path / "elsewhere" / "my_steps.py")
+    arguments = ["list", "rules"]
+    arguments[placed:placed] = ["--import", "elsewhere/my_steps.py"]
+    code, out, _ = call(*arguments)
+    assert (code, "blend" in out) == (0, True)
+
+
+@pytest.mark.usefixtures("own_steps")
 def test_another_process_learns_what_was_registered(tmp_path):
     (tmp_path / "my_steps.py").write_text(OF_EVERY_KIND)
     code = (
@@ -513,11 +556,13 @@ def test_another_process_learns_what_was_registered(tmp_path):
     [
         ("missing", "ModuleNotFoundError: No module named 'missing'"),
         ("broken", "ZeroDivisionError: division by zero"),
+        ("json.py", "ImportError: another module is called json; rename the file"),
         ("taken", "ValueError: the name 'krum' names two rules"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_one_line(call, tmp_path, name, reason):
     (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "json.py").write_text("")
     taken = OWN.replace('"blend"', '"krum"')
     (tmp_path / "taken.py").write_text(taken)
     code, out, err = call("--import", name, "list")
@@ -527,7 +572,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(call, tmp_path, name, reas
     )
 
 
-def python(*arguments, folder):
+def python(*arguments, folder, encoding="utf-8"):
     """Run Python with this checkout on its path, as a user's shell would."""
     import byzflower
 
@@ -536,7 +581,7 @@ def python(*arguments, folder):
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
-        text=True,
+        encoding=encoding,
         env=environment,
         cwd=folder,
         check=False,
@@ -573,3 +618,44 @@ def test_help_imports_nothing_heavy(tmp_path):
     done = python("-c", code, folder=tmp_path)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["run", "--help"], ["run", "--rule", "krum", "--n", "8"]]
+)
+def test_a_console_without_the_letters_gets_their_names(tmp_path, monkeypatch, arguments):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    done = python("-m", "byzflower", *arguments, folder=tmp_path, encoding="cp1252")
+    failed = "--rule" in arguments
+    assert done.returncode == (2 if failed else 0)
+    assert ">=" in done.stderr if failed else done.stderr == ""
+    if arguments == ["list"]:
+        assert "n >= 2f+3" in done.stdout
+
+
+def test_a_letter_is_written_by_what_it_means():
+    from byzflower.simulations.cli.streams import prepare_streams
+
+    prepare_streams()
+    assert "λ ≥ 1 − κ/σ, é ☃".encode("ascii", "byzflower") == b"lambda >= 1 - kappa/sigma, e ?"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "told"), [(">&-", 0, ""), (">/dev/full", 2, "no sp")]
+)
+def test_output_that_goes_nowhere_is_no_traceback(tmp_path, redirected, code, told):
+    line = f'"{sys.executable}" -m byzflower list {redirected}'
+    root = str(Path(byzflower.__file__).resolve().parents[1])
+    environment = os.environ | {"PYTHONPATH": root}
+    done = subprocess.run(
+        line,
+        shell=True,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert told in done.stderr
+    assert done.stderr.count("\n") == (1 if told else 0)
