@@ -58,7 +58,7 @@ class Tailored(Attack):
     """
 
     name: ClassVar[str] = "tailored"
-    reference: ClassVar[str] = "MixTailor section 2.3, A.1"
+    reference: ClassVar[str] = "MixTailor §2.3, A.1"
 
     eps: float | str
     known: int | None = None

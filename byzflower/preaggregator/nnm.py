@@ -31,7 +31,7 @@ class NNM(PreAggregator):
     """
 
     name: ClassVar[str] = "nnm"
-    reference: ClassVar[str] = "Allouah et al. 2023; ARC Lemma 2.5"
+    reference: ClassVar[str] = "Allouah et al. 2023a; ARC Lemma 2.5"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
     keeps_rows: ClassVar[bool] = True
 

@@ -34,7 +34,7 @@ class CAF(Rule):
     """
 
     name: ClassVar[str] = "caf"
-    reference: ClassVar[str] = "Allouah et al. 2025 (untrusted participants)"
+    reference: ClassVar[str] = "Allouah et al. 2025"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:

@@ -28,7 +28,7 @@ class CGE(Rule):
     """
 
     name: ClassVar[str] = "cge"
-    reference: ClassVar[str] = "Gupta et al. 2021; RESAM C.9"
+    reference: ClassVar[str] = "Gupta & Vaidya 2020; Gupta et al. 2021; RESAM C.9"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:

@@ -43,7 +43,7 @@ class GeometricMedian(Rule):
     """
 
     name: ClassVar[str] = "geometric_median"
-    reference: ClassVar[str] = "Chen et al. 2017; Weiszfeld; RESAM C.6; MixTailor §5"
+    reference: ClassVar[str] = "Chen et al. 2017; Weiszfeld 1937; RESAM C.6; MixTailor §5"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     p: float = 2.0

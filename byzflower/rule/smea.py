@@ -155,7 +155,7 @@ class SMEA(Rule):
     """
 
     name: ClassVar[str] = "smea"
-    reference: ClassVar[str] = "Allouah et al. 2023 (privacy-robustness-utility)"
+    reference: ClassVar[str] = "Allouah et al. 2023b"
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:

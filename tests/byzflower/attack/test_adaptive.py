@@ -73,7 +73,7 @@ def test_measures_what_the_rule_would_do(spec, h, f, honest, brute) -> None:
 
 
 def test_votes_cannot_be_searched_against(honest) -> None:
-    with pytest.raises(bf.InfeasibleError, match="rule of weights or of values in order.*votes"):
+    with pytest.raises(bf.InfeasibleError, match=r"rule of weights or of values in order.*votes"):
         ATTACKS[0](honest(5), 1, rule="nnm > sign_votes")
 
 
