@@ -124,9 +124,22 @@ class Geometry:
             vector[[0, -1]] = 1.0
         return vector
 
+    @cached_property
+    def _scales(self) -> Array | None:
+        """S where current row i is s_i x_i, as before any step and after clipping; else None.
+
+        Then n² products take the place of n³.
+        """
+        if self._matrix is None:
+            return np.ones(self.n)
+        scales = np.diag(self._matrix) if len(self._matrix) == len(self.kept) else np.zeros(0)
+        if not scales.size or np.count_nonzero(self._matrix) > np.count_nonzero(scales):
+            return None
+        return scales
+
     def squared_norms(self) -> Array:
         """‖x_i‖² for every current row, shape (n,), clamped at 0."""
-        return self._squares(self.coefficients)
+        return self._squares_from(np.zeros(len(self.gamma)))
 
     def norms_of_rows(self) -> Array:
         """‖x_i‖ for every current row, shape (n,), to at least two digits.
@@ -134,8 +147,14 @@ class Geometry:
         Of a row much shorter than most, the squares about a centre among those cancel; such rows
         are read once more.
         """
-        squares, sizes = self.squared_norms(), np.abs(self.coefficients)
-        terms = ((sizes @ np.abs(self.gamma)) * sizes).sum(axis=1)
+        squares, scales = self.squared_norms(), self._scales
+        if scales is None:
+            sizes = np.abs(self.coefficients)
+            terms = ((sizes @ np.abs(self.gamma)) * sizes).sum(axis=1)
+        else:
+            own = slice(1, self.n + 1)
+            cross, diagonal = np.abs(self.gamma[0, own]), np.abs(np.diag(self.gamma)[own])
+            terms = scales**2 * (abs(self.gamma[0, 0]) + 2 * cross + diagonal)
         lengths: Array = np.sqrt(squares)
         short = np.flatnonzero(squares < _CANCELLED * terms)
         if short.size:
@@ -149,9 +168,23 @@ class Geometry:
         Distances between affine combinations of the rows (weights that add up to one) may be
         computed from it as from any Gram matrix; the common point keeps cancellation away.
         """
+        if self._scales is not None:
+            return self._scaled_gram(self._scales)
         c = self._centred
         gram: Array = c @ self.gamma @ c.T
         return (gram + gram.T) / 2
+
+    def _scaled_gram(self, scales: Array) -> Array:
+        own = slice(1, self.n + 1)
+        gram: Array = self.gamma[own, own] * scales
+        gram *= scales[:, None]
+        centre = scales - np.median(scales)
+        if centre.any():
+            cross = np.outer(scales * self.gamma[own, 0], centre)
+            gram += cross
+            gram += cross.T
+            gram += self.gamma[0, 0] * np.outer(centre, centre)
+        return gram
 
     @cached_property
     def _centred(self) -> Array:
@@ -167,7 +200,13 @@ class Geometry:
         their lengths; a row adds up those of all that it is made of.
         """
         exact = self._updates.dtype == torch.float64
-        sizes = np.abs(self._centred) @ np.sqrt(np.maximum(np.diag(self.gamma), 0.0))
+        lengths = np.sqrt(np.maximum(np.diag(self.gamma), 0.0))
+        scales = self._scales
+        if scales is None:
+            sizes = np.abs(self._centred) @ lengths
+        else:
+            centre = np.abs(scales - np.median(scales))
+            sizes = centre * lengths[0] + np.abs(scales) * lengths[1 : self.n + 1]
         noise: Array = sizes**2 * (self.n * 2.0**-52 if exact else 2.0**-21)
         return noise
 
@@ -184,8 +223,25 @@ class Geometry:
         if not self._has_center and not weights.any():
             return self.norms_of_rows()
         target = weights @ self.coefficients + center * self.center_coefficients
-        distances: Array = np.sqrt(self._squares(self.coefficients - target))
+        distances: Array = np.sqrt(self._squares_from(target))
         return distances
+
+    def _squares_from(self, target: Array) -> Array:
+        """Squared lengths of the rows' coefficient vectors less ``target``'s, clamped at 0."""
+        scales = self._scales
+        if scales is None:
+            return self._squares(self.coefficients - target)
+        # Row i's vector is s_i (e_0 + e_i): a form in e_0, e_i and the target's own generators.
+        own = slice(1, self.n + 1)
+        rest = target.copy()
+        rest[0] = 0.0
+        first = scales - target[0]
+        image = self.gamma @ rest
+        squares = first**2 * self.gamma[0, 0] + scales**2 * np.diag(self.gamma)[own]
+        squares += 2 * scales * first * self.gamma[0, own] + float(rest @ image)
+        squares -= 2 * (first * image[0] + scales * image[own])
+        clamped: Array = np.maximum(squares, 0.0)
+        return clamped
 
     def _squares(self, vectors: Array) -> Array:
         """Squared lengths of coefficient vectors, clamped at 0."""

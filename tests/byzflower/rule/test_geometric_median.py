@@ -17,6 +17,14 @@ from byzflower.rule.weiszfeld import weiszfeld, weiszfeld_each
 Array = npt.NDArray[np.float64]
 
 
+@pytest.fixture(autouse=True, params=["few", "many"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem is solved as one of few points and as one of many."""
+    if request.param == "many":
+        monkeypatch.setattr("byzflower.rule.weiszfeld._MANY", 1)
+        monkeypatch.setattr("byzflower.rule.many_points._DIRECT", 2)
+
+
 def gram(x: Array) -> Array:
     centre = np.argsort((x**2).sum(axis=1))[len(x) // 2]
     return (x - x[centre]) @ (x - x[centre]).T

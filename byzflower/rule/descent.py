@@ -1,0 +1,165 @@
+"""A point on its way down to a geometric median: its certificate, its weights, its next step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from byzflower.geometry import Array
+
+__all__ = ["COINCIDE", "Flags", "Index", "Points", "lengths", "upper_median"]
+
+COINCIDE = 1e-13  # of the distance to the median row: closer is the same point
+_DAMPING = np.array([1.0, 0.5, 0.25, 0.125, 0.0625])
+_EPS = np.finfo(np.float64).eps
+
+Flags = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
+
+
+def lengths(vectors: Array) -> Array:
+    """Euclidean lengths along the last axis; several times faster than numpy's norm if short."""
+    result: Array = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return result
+
+
+def upper_median(values: Array) -> Array:
+    """Upper median along the last axis; several times faster than numpy's if short."""
+    half = values.shape[-1] // 2
+    middle: Array = np.partition(values, half, axis=-1)[..., half]
+    return middle
+
+
+@lru_cache(maxsize=64)
+def _reach(n: int) -> Array:
+    """If m > n/2 points lie within ρ of z, the median lies within 2mρ/(2m − n) of it: by m."""
+    counts = np.arange(n // 2 + 1, n + 1)
+    return 2 * counts / (2 * counts - n)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Of each of T problems a point z = x_k + offset for the row x_k nearest to it.
+
+    So z can come as close to that row as it likes. ``points`` has shape (T, n, r), ``nearest``
+    holds the k (T,), ``offset`` has shape (T, r).
+    """
+
+    points: Array
+    nearest: Index
+    offset: Array
+
+    @classmethod
+    def at(cls, points: Array, rows: Index, offset: Array) -> Self:
+        """Return the points x_row + offset."""
+        each = np.arange(len(points))
+        start = points[each, rows]
+        nearest = lengths(start[:, None] - points + offset[:, None]).argmin(axis=1)
+        return cls(points, nearest, start - points[each, nearest] + offset)
+
+    def of(self, which: Flags) -> Self:
+        """Return the points of some of the problems."""
+        if which.all():
+            return self
+        return type(self)(self.points[which], self.nearest[which], self.offset[which])
+
+    @cached_property
+    def apart(self) -> Array:
+        """Differences z − x_i, shape (T, n, r)."""
+        start = self.points[np.arange(len(self.points)), self.nearest]
+        apart: Array = start[:, None] - self.points + self.offset[:, None]
+        return apart
+
+    @cached_property
+    def distances(self) -> Array:
+        """‖z − x_i‖, shape (T, n)."""
+        return lengths(self.apart)
+
+    @cached_property
+    def sorted(self) -> Array:
+        """The distances in order."""
+        return np.sort(self.distances, axis=1)
+
+    @cached_property
+    def near(self) -> Flags:
+        """Rows that z coincides with, shape (T, n)."""
+        middle = self.sorted[:, self.points.shape[1] // 2]
+        coincide: Flags = self.distances <= COINCIDE * middle[:, None]
+        return coincide
+
+    @cached_property
+    def inverse(self) -> Array:
+        """1/d_i of the rows away from z, shape (T, n)."""
+        inverse: Array = np.where(self.near, 0.0, 1 / np.where(self.near, 1.0, self.distances))
+        return inverse
+
+    @cached_property
+    def gradient(self) -> Array:
+        """∇F = Σ (z − x_i)/d_i over the rows away from z, shape (T, r)."""
+        gradient: Array = (self.inverse[:, None] @ self.apart)[:, 0]
+        return gradient
+
+    @cached_property
+    def gaps(self) -> Array:
+        """Certified bounds on (F(z) − min F) / Σ of the majority's distances, shape (T,)."""
+        n, order = self.points.shape[1], self.sorted
+        majority = n // 2 + 1
+        scale = order[:, :majority].sum(axis=1)
+        radius = (_reach(n) * order[:, majority - 1 :]).min(axis=1)
+        excess = np.maximum(lengths(self.gradient) - self.near.sum(axis=1), 0.0)
+        bound = excess * radius + 2 * (self.distances * self.near).sum(axis=1)
+        # A majority that coincides (scale 0) is the median.
+        gaps: Array = np.where(scale > 0, bound / np.where(scale > 0, scale, 1.0), 0.0)
+        return gaps
+
+    @property
+    def weights(self) -> Array:
+        """Weights of z where it coincides with rows, else of one step of Weiszfeld's further."""
+        coincides = self.near.sum(axis=1)[:, None] > 0
+        shares = np.where(coincides, self.near, self.inverse)
+        weights: Array = shares / shares.sum(axis=1)[:, None]
+        return weights
+
+    def next(self) -> Self:
+        """Return points of lower F."""
+        plain = -self.gradient / self.inverse.sum(axis=1)[:, None]
+        # The nearest row is the way into a tight cluster.
+        newton = self._newton()[:, None] * _DAMPING[:, None]
+        steps = np.concatenate([newton, -self.offset[:, None], plain[:, None]], axis=1)
+        changes = self.changes(steps)
+        falls = changes < 0
+        # Of Newton's steps the least damped one that lowers F.
+        damped = len(_DAMPING)
+        falls[:, 1:damped] &= ~np.logical_or.accumulate(falls[:, : damped - 1], axis=1)
+        falls[:, damped:] = True
+        choice = np.where(falls, changes, np.inf).argmin(axis=1)
+        step = steps[np.arange(len(steps)), choice]
+        on_row = self.near.any(axis=1)
+        if on_row.any():
+            pull = lengths(self.gradient[on_row])
+            beyond = np.maximum(0.0, 1 - self.near[on_row].sum(axis=1) / pull)
+            step[on_row] = plain[on_row] * beyond[:, None]
+        return self.at(self.points, self.nearest, self.offset + step)
+
+    def _newton(self) -> Array:
+        """Newton's steps −H⁻¹∇F, for H = Σ (I − u_i u_iᵀ)/d_i with u_i = (z − x_i)/d_i; or 0."""
+        scaled = self.apart * self.inverse[:, :, None] ** 1.5
+        total = self.inverse.sum(axis=1)[:, None, None]
+        hessian = total * np.eye(self.offset.shape[1]) - scaled.transpose(0, 2, 1) @ scaled
+        # Rows on a line through z leave no curvature along it but what rounding makes of it.
+        hessian += 4 * self.points.shape[1] * _EPS * total * np.eye(self.offset.shape[1])
+        step: Array = np.linalg.solve(hessian, -self.gradient[:, :, None])[:, :, 0]
+        falls = (step * self.gradient).sum(axis=1) < 0  # false for NaN as well
+        return np.where(falls[:, None], step, 0.0)
+
+    def changes(self, steps: Array) -> Array:
+        """F(z + step) − F(z) for steps (T, k, r), without the cancellation of two sums."""
+        squares = np.einsum("tki,tki->tk", steps, steps)
+        gained = 2 * (steps @ self.apart.transpose(0, 2, 1)) + squares[:, :, None]
+        both = lengths(self.apart[:, None] + steps[:, :, None]) + self.distances[:, None]
+        changes: Array = (gained / np.where(both > 0, both, 1.0)).sum(axis=2)
+        return changes
