@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -19,6 +20,8 @@ __all__ = ["expression", "parse", "parse_attack", "parse_one"]
 _T = TypeVar("_T")
 _SHORT = {"lr": "learning_rate"}
 """Parameter → the name it stands for, in every spec."""
+_RENAMED = {("attack", "minmax"): "against_pool"}
+"""Kind and former name → the name of today; specs of the former are read with a warning."""
 _TEXT = {"preaggregator": "pre-aggregator", "dataset": "data set"}
 
 
@@ -137,11 +140,15 @@ def _build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: 
         found = ast.unparse(node)
         hint = did_you_mean(found.replace(" - ", "_"), catalogue)
         raise SpecError(f"{_one(kind)} is a name with parameters; found {found!r}{hint}")
-    if head.id not in catalogue:
-        hint = _hint(head.id, kind, catalogue)
-        raise SpecError(f"unknown {_text(kind)} `{head.id}` in {spec!r}{hint}")
-    cls = catalogue[head.id]
-    values = {} if call is None else _parameters(call, head.id, cls)
+    name = head.id if head.id in catalogue else _RENAMED.get((kind, head.id), head.id)
+    if name not in catalogue:
+        hint = _hint(name, kind, catalogue)
+        raise SpecError(f"unknown {_text(kind)} `{name}` in {spec!r}{hint}")
+    if name != head.id:
+        message = f"the {_text(kind)} `{head.id}` is now called `{name}`"
+        warnings.warn(message, FutureWarning, stacklevel=2)
+    cls = catalogue[name]
+    values = {} if call is None else _parameters(call, name, cls)
     try:
         return cls(**values)
     except TypeError:
@@ -155,7 +162,7 @@ def _build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: 
         ]
         if not missing:
             raise
-        raise SpecError(f"`{head.id}` needs {_listing(missing)}; found {spec!r}") from None
+        raise SpecError(f"`{name}` needs {_listing(missing)}; found {spec!r}") from None
     except ValueError as error:
         raise SpecError(str(error)) from None
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
+from byzflower.attack.against_pool import AgainstPool
 from byzflower.attack.alie import ALIE
 from byzflower.attack.base import Attack
+from byzflower.attack.constant import Inf, NaN, Zero
 from byzflower.attack.duplicate import Duplicate
 from byzflower.attack.foe import FOE
 from byzflower.attack.gaussian import Gaussian
-from byzflower.attack.inf import Inf
+from byzflower.attack.ipm import IPM
 from byzflower.attack.label_flip import LabelFlip, flip_labels
 from byzflower.attack.mimic import Mimic
-from byzflower.attack.minmax import MinMax
-from byzflower.attack.nan import NaN
 from byzflower.attack.random import Random
 from byzflower.attack.search.observation import Observation
 from byzflower.attack.sign_flip import SignFlip
 from byzflower.attack.tailored import Tailored
-from byzflower.attack.zero import Zero
 
 __all__ = [
     "ALIE",
     "FOE",
+    "IPM",
+    "AgainstPool",
     "Attack",
     "Duplicate",
     "Gaussian",
     "Inf",
     "LabelFlip",
     "Mimic",
-    "MinMax",
     "NaN",
     "Observation",
     "Random",
@@ -36,3 +39,11 @@ __all__ = [
     "Zero",
     "flip_labels",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MinMax":
+        message = "`byzflower.attack.MinMax` is now called `AgainstPool`"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return AgainstPool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -10,14 +10,15 @@ import torch
 
 from byzflower.aggregator import Aggregator
 from byzflower.attack.search.observation import Observation, bounded
+from byzflower.configured import Configured
 from byzflower.specs import parse
-from byzflower.steps import Step, entropy
+from byzflower.steps import entropy
 from byzflower.validation import non_negative_int
 
 __all__ = ["Attack"]
 
 
-class Attack(Step):
+class Attack(Configured, ABC):
     """A frozen description of what the colluders of a round send.
 
     ``level`` is "update" where faulty updates are made from the honest ones of the same round,
@@ -26,6 +27,7 @@ class Attack(Step):
     of model payloads, so model-based forms (MixTailor A.1.3) need no code of their own.
     """
 
+    reference: ClassVar[str]
     level: ClassVar[Literal["update", "data"]] = "update"
     finite: ClassVar[bool] = True
     state_type: ClassVar[type[Any] | None] = None  # of the dataclass that `forge` hands on
@@ -33,11 +35,6 @@ class Attack(Step):
     @property
     def needs_rule(self) -> bool:
         """Whether the attack is computed against the server's own aggregation."""
-        return False
-
-    @property
-    def needs_gram(self) -> bool:
-        """Attacks work on the updates themselves."""
         return False
 
     @abstractmethod

@@ -60,7 +60,6 @@ def command(
 def _row(kind: str, name: str, cls: type[Any]) -> tuple[str, ...]:
     needs = "as its pool" if kind == "pool" else getattr(cls, "needs", "")
     reference = getattr(cls, "reference", "")
-    needs = "" if kind == "attack" else needs  # whatever their base says
     return name, needs, _parameters(cls), reference, _first_line(cls)
 
 

@@ -384,7 +384,7 @@ def sent_by(replies, node):
     return to_tensor(by_node(replies)[node].content["arrays"]["w"])
 
 
-@pytest.mark.parametrize("spec", ["foe(tau=adaptive)", "minmax"])
+@pytest.mark.parametrize("spec", ["foe(tau=adaptive)", "against_pool"])
 def test_a_round_without_a_search_flips_the_sign(spec, caplog):
     # Krum needs 2f + 3 = 7 replies: rounds 2 and 3 have five and six.
     grid = Adversary(
@@ -405,12 +405,12 @@ def test_a_round_without_a_search_flips_the_sign(spec, caplog):
 
 
 def test_a_search_that_is_never_defined_does_not_end_the_run(model, caplog):
-    grid = Adversary(InProcessGrid(Trainer(), 4), "minmax(pool=krum)", {3, 4})
+    grid = Adversary(InProcessGrid(Trainer(), 4), "against_pool(pool=krum)", {3, 4})
     strategy = Robust(FedAvg(), "median", num_malicious_nodes=1)
     result = strategy.start(grid, to_record(model), num_rounds=2)
     change = to_tensor(result.arrays["weight"]) - model["weight"]
     assert (change != 0).all()
-    assert "Round 1: `minmax(pool=krum)` cannot search" in caplog.text
+    assert "Round 1: `against_pool(pool=krum)` cannot search" in caplog.text
 
 
 def test_a_search_that_would_take_too_long_flips_the_sign(model):

@@ -55,8 +55,8 @@ def call(capsys, monkeypatch, tmp_path):
             "unknown client `adam` in 'adam'; known: gradient, local_sgd, momentum, rsa, saga",
         ),
         (
-            ["--rule", "sign_votes", "--client", "rsa", "--attack", "minmax"],
-            "`attack` minmax searches against the rule, which it cannot where the rule counts",
+            ["--rule", "sign_votes", "--client", "rsa", "--attack", "against_pool"],
+            "`attack` against_pool searches against the rule, which it cannot where",
         ),
         (["--device", "meta"], "`device` needs a usable device; found 'meta'"),
         (

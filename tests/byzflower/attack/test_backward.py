@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import byzflower as bf
-from byzflower.attack import MinMax, Tailored
+from byzflower.attack import AgainstPool, Tailored
 from byzflower.attack.search.effect import Candidates
 
 GRID = (0.01, 0.1, 0.5, 1.0, 3.0, 10.0, 40.0)
@@ -60,7 +60,7 @@ class TestTailored:
         assert torch.equal(Tailored(eps=1.0, known=99)(rows, 1), Tailored(eps=1.0)(rows, 1))
 
 
-class TestMinMax:
+class TestAgainstPool:
     POOL = ("krum", "median", "nnm > trimmed_mean", "geometric_median")
 
     def test_minimises_the_worst_member(self, honest, brute) -> None:
@@ -68,22 +68,22 @@ class TestMinMax:
         candidates = torch.stack([-lam * rows.mean(dim=0) for lam in grid])
         inner = [brute(rows, candidates, 2, bf.parse(m))[:, 1] for m in self.POOL]
         worst = [max(values) for values in zip(*inner, strict=True)]
-        found = MinMax(pool=self.POOL, grid=grid)(rows, 2)
+        found = AgainstPool(pool=self.POOL, grid=grid)(rows, 2)
         torch.testing.assert_close(found[0], candidates[first_least(worst)])
 
     def test_servers_own_pool_is_the_default(self, honest) -> None:
         rows = honest(9)
-        found = MinMax(grid=GRID)(rows, 2, rule=bf.MixTailor(pool=self.POOL))
-        assert torch.equal(found, MinMax(pool=self.POOL, grid=GRID)(rows, 2))
+        found = AgainstPool(grid=GRID)(rows, 2, rule=bf.MixTailor(pool=self.POOL))
+        assert torch.equal(found, AgainstPool(pool=self.POOL, grid=GRID)(rows, 2))
         assert torch.equal(
-            MinMax(grid=GRID)(rows, 2, rule=bf.parse("median")),
-            MinMax(pool="median", grid=GRID)(rows, 2),
+            AgainstPool(grid=GRID)(rows, 2, rule=bf.parse("median")),
+            AgainstPool(pool="median", grid=GRID)(rows, 2),
         )
 
     def test_pool_of_mixtailor_by_name(self, honest) -> None:
         rows, grid = honest(7, 20), (0.1, 10.0)
-        named = MinMax(pool="mixtailor", grid=grid)(rows, 1)
-        assert torch.equal(named, MinMax(grid=grid)(rows, 1, rule=bf.MixTailor()))
+        named = AgainstPool(pool="mixtailor", grid=grid)(rows, 1)
+        assert torch.equal(named, AgainstPool(grid=grid)(rows, 1, rule=bf.MixTailor()))
 
     def test_members_draw_in_the_order_of_the_pool(self, honest, monkeypatch) -> None:
         asked = []
@@ -94,12 +94,12 @@ class TestMinMax:
             lambda self, m, draws: asked.append(m.spec) or effect(self, m, draws),
         )
         pool = ["bucketing(s=2) > median", "krum", "mean", "bucketing(s=2) > krum", "median"]
-        MinMax(pool=(*pool, "krum"), grid=GRID)(honest(9), 2)
+        AgainstPool(pool=(*pool, "krum"), grid=GRID)(honest(9), 2)
         assert asked == [m for m in pool if m != "bucketing(s=2) > krum"]
 
     def test_members_out_of_range_stay_out(self, honest) -> None:
         rows = honest(6)
-        found = MinMax(pool=("bulyan", "median"), grid=GRID)(rows, 2)  # n = 8 < 4f + 3
-        assert torch.equal(found, MinMax(pool=("median",), grid=GRID)(rows, 2))
+        found = AgainstPool(pool=("bulyan", "median"), grid=GRID)(rows, 2)  # n = 8 < 4f + 3
+        assert torch.equal(found, AgainstPool(pool=("median",), grid=GRID)(rows, 2))
         with pytest.raises(bf.InfeasibleError, match="no member of the pool is defined for n = 8"):
-            MinMax(pool=("bulyan",))(rows, 2)
+            AgainstPool(pool=("bulyan",))(rows, 2)

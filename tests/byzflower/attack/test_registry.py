@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import byzflower as bf
+from byzflower import attack as attack_module
 from byzflower.attack import Attack
 from byzflower.testing import ATTACK_CHECKS, check_attack
 
@@ -23,8 +24,9 @@ SPECS = [
     "tailored(eps=0.1)",
     "tailored(eps=random)",
     "tailored(eps=search, known=2, grid=[0.1, 1])",
-    "minmax(pool=['mean', 'median'], grid=[0, 1])",
-    "minmax(grid=[0, 1])",
+    "against_pool(pool=['mean', 'median'], grid=[0, 1])",
+    "against_pool(grid=[0, 1])",
+    "ipm(epsilon=0.5)",
     "nan",
     "inf",
     "zero",
@@ -84,8 +86,10 @@ def test_random_attacks_follow_the_generator(spec, honest) -> None:
         ("tailored(eps=largest)", "`tailored` needs a number, random or search for eps"),
         ("tailored(eps=search, grid=[-1])", "`tailored` needs grid ≥ 0; found -1"),
         ("tailored(eps=1, known=0)", "`tailored` needs an integer known ≥ 1; found 0"),
-        ("minmax(pool=[])", "`minmax` needs a pool of specs; found ()"),
-        ("minmax(pool=['crum'])", "unknown rule `crum`"),
+        ("against_pool(pool=[])", "`against_pool` needs a pool of specs; found ()"),
+        ("against_pool(pool=['crum'])", "unknown rule `crum`"),
+        ("ipm", "`ipm` needs `epsilon`; found 'ipm'"),
+        ("ipm(epsilon=0)", "`ipm` needs epsilon > 0; found 0"),
         ("mimic(warmup=0)", "`mimic` needs an integer warmup ≥ 1; found 0"),
         ("gaussian(std=0)", "`gaussian` needs std > 0; found 0"),
         ("duplicate(row=-1)", "`duplicate` needs an integer row ≥ 0; found -1"),
@@ -96,3 +100,25 @@ def test_parameters_are_checked_when_built(spec, message) -> None:
     with pytest.raises(bf.SpecError) as error:
         bf.parse_attack(spec)
     assert message in str(error.value)
+
+
+def test_the_former_name_of_against_pool_is_read_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="the attack `minmax` is now called `against_pool`"):
+        attack = bf.parse_attack("minmax(pool=[krum, median])")
+    assert attack.spec == "against_pool(pool=('krum', 'median'))"
+    with pytest.warns(DeprecationWarning, match="now called `AgainstPool`"):
+        assert attack_module.MinMax is type(attack)
+    with pytest.raises(AttributeError, match="no attribute 'MinSum'"):
+        _ = attack_module.MinSum
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 7.5])
+def test_ipm_is_foe_counted_from_zero(epsilon) -> None:
+    honest = torch.randn(6, 20, generator=torch.Generator().manual_seed(0))
+    found = bf.parse_attack(f"ipm(epsilon={epsilon})")(honest, f=2)
+    torch.testing.assert_close(found, bf.parse_attack(f"foe(tau={1 + epsilon})")(honest, f=2))
+
+
+def test_attacks_say_nothing_about_rows_they_need() -> None:
+    for cls in bf.attacks().values():
+        assert not {"needs", "rows_needed", "needs_gram", "feasible", "check"} & set(dir(cls))

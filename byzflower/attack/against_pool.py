@@ -1,4 +1,4 @@
-"""Min–max: one update against a whole pool of rules."""
+"""One update against a whole pool of rules."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from byzflower.registry import register
 from byzflower.specs import parse
 from byzflower.validation import integer_at_least
 
-__all__ = ["MinMax"]
+__all__ = ["AgainstPool"]
 
 
 @register("attack")
 @dataclass(frozen=True)
-class MinMax(Attack):
+class AgainstPool(Attack):
     """Send −λ × the honest mean ḡ, with the λ ≥ 0 that is worst for the best rule of a pool.
 
     λ minimises max_m ⟨R_m(λ), ḡ⟩ over the members m of the pool, R_m being m's aggregate. Where
-    that is negative, the attack reverses training whichever member the server draws. (The source
-    scales the sum of all updates, which only rescales λ.)
+    that is negative, the attack reverses training whichever member the server draws. (The paper
+    calls it min–max, and scales the sum of all updates, which only rescales λ. It is not the attack
+    Min-Max of Shejwalkar & Houmansadr 2021.)
 
     Parameters
     ----------
@@ -48,12 +49,12 @@ class MinMax(Attack):
     --------
     >>> import torch
     >>> honest = torch.tensor([[1.0], [2.0], [3.0]])
-    >>> MinMax(pool=("mean", "median"), grid=(0.1, 10.0))(honest, f=2)
+    >>> AgainstPool(pool=("mean", "median"), grid=(0.1, 10.0))(honest, f=2)
     tensor([[-20.],
             [-20.]])
     """
 
-    name: ClassVar[str] = "minmax"
+    name: ClassVar[str] = "against_pool"
     reference: ClassVar[str] = "MixTailor A.4 (P3)"
 
     pool: str | tuple[str, ...] | None = None
