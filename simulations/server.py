@@ -7,13 +7,15 @@ from typing import Any
 from flwr.serverapp.strategy import FedAvg
 
 from byzflower.simulations.experiment import Experiment
+from byzflower.specs import parse
 from byzflower.strategies import Robust, ServerSGD
+from byzflower.strategies.trust import trusted_row
 
 __all__ = ["make_strategy", "notes_of"]
 
 
 def notes_of(strategy: Robust) -> dict[str, object]:
-    """Return the last round's training loss, rejections, clipping threshold and rule drawn."""
+    """Return the last round's training loss, rejections, clipping threshold, rule drawn."""
     if not strategy.history:
         return {}
     record = strategy.history[-1]
@@ -37,13 +39,16 @@ def make_strategy(experiment: Experiment) -> Robust:
     }
     # A model that an attack has broken stays as it is, and its curve goes on.
     patience = experiment.rounds + 1
+    rule = parse(experiment.rule)
+    trusted = trusted_row(rule)  # clients are the nodes 1 … n
     return Robust(
         ServerSGD(experiment.learning_rate, momentum=experiment.server_momentum, **sampling)
         if experiment.payload == "gradient"
         else FedAvg(**sampling),
-        experiment.rule,
+        rule,
         experiment.f,
         experiment.payload,
+        trusted_node=None if trusted is None else trusted + 1,
         seed=experiment.seed,
         max_skipped_rounds=patience,
         measure_distances=False,  # nobody reads the nodes' conduct after a simulation

@@ -7,10 +7,11 @@ their papers' defaults. Importing this package imports Flower and PyTorch.
 
 from __future__ import annotations
 
-from byzflower.strategies.checkpoint import Checkpoint, Resumable
+from byzflower.strategies.checkpoint import Checkpoint
 from byzflower.strategies.conduct import Conduct, NodeConduct
 from byzflower.strategies.errors import CheckpointError, TooManySkippedRounds
 from byzflower.strategies.history import RoundRecord
+from byzflower.strategies.inner_strategy import Resumable
 from byzflower.strategies.presets import (
     AggregaThor,
     ByrdSaga,

@@ -21,7 +21,7 @@ from flwr.serverapp.strategy import (
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.wire.payload import check_payload
 
-__all__ = ["check_fits", "check_inner", "check_malicious"]
+__all__ = ["check_fits", "check_inner"]
 
 _DIFFERENTIAL_PRIVACY = (
     DifferentialPrivacyClientSideAdaptiveClipping,
@@ -84,16 +84,6 @@ def check_inner(inner: object) -> None:
             f"`inner` needs a strategy that leaves `start` alone; found `{name}`, whose own "
             "`start` would never be called: move what it does to `configure_train` or "
             "`aggregate_train`"
-        )
-
-
-def check_malicious(bound: int | float) -> None:
-    """Refuse what is neither a count nor a fraction below one half."""
-    if isinstance(bound, bool) or not isinstance(bound, int | float):
-        raise TypeError(f"`num_malicious_nodes` needs an int or a float; found {bound!r}")
-    if bound < 0 or (isinstance(bound, float) and not bound < 0.5):
-        raise ValueError(
-            f"`num_malicious_nodes` needs a count ≥ 0 or a fraction in [0, 0.5); found {bound!r}"
         )
 
 

@@ -9,60 +9,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from logging import ERROR, INFO, WARNING, getLogger
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from flwr.app import ArrayRecord, RecordDict
-from flwr.serverapp.strategy import (
-    FedAdagrad,
-    FedAdam,
-    FedAvg,
-    FedAvgM,
-    FedProx,
-    FedYogi,
-    QFedAvg,
-    Strategy,
-)
-
-from byzflower.statefile import StateFileError, Tree, read_tree, sole_writer, write_tree
+from byzflower.statefile import StateFileError, read_tree, sole_writer, write_tree
 from byzflower.strategies.errors import CheckpointError
+from byzflower.strategies.inner_strategy import Resumable, State
 from byzflower.validation import integer_at_least
-from byzflower.wire.trees import records_to_tree, tree_to_records
 
-__all__ = ["Checkpoint", "Resumable", "inner_state", "restore_inner_state"]
+__all__ = ["Checkpoint"]
 
 _LOG = getLogger("flwr")
 _NAME = re.compile(r"round-(\d{8})\.state")
-
-# What Flower's own strategies remember from round to round. Those that only sample, weigh and
-# average remember nothing.
-_MEMORY: dict[type[Strategy], tuple[str, ...]] = {
-    FedAvg: (),
-    FedProx: (),
-    QFedAvg: (),
-    FedAvgM: ("current_arrays", "momentum_vector"),
-    FedAdagrad: ("m_t", "v_t"),
-    FedAdam: ("m_t", "v_t"),
-    FedYogi: ("m_t", "v_t"),
-}
-
-State: TypeAlias = dict[str, Tree]
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A strategy whose memory can be saved: the two methods a checkpoint asks for.
-
-    The state is a dict of numbers, text, tensors, NumPy arrays, and lists, tuples and dicts of
-    them; ``{}`` for a strategy that remembers nothing between rounds.
-    """
-
-    def state_dict(self) -> State:
-        """Return what the next round depends on."""
-        ...
-
-    def load_state_dict(self, state: State) -> None:
-        """Become what `state_dict` was taken from."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -198,43 +154,3 @@ def _difference(needed: State, found: object) -> str:
             return f"{key} {name!r} needs {value.get(name)}; found {other.get(name)}"
         return f"{key} needs {value!r}; found {other!r}"
     return f"it says more: {sorted(found.keys() - needed.keys())}"
-
-
-def check_resumable(inner: Strategy) -> None:
-    """Refuse a strategy whose memory nobody knows how to save."""
-    if type(inner) not in _MEMORY and not isinstance(inner, Resumable):
-        raise TypeError(
-            f"`checkpoint` needs a strategy inside with `state_dict` and `load_state_dict`; "
-            f"`{type(inner).__name__}` has none: add both (`return {{}}` if it remembers nothing)"
-        )
-
-
-def inner_state(inner: Strategy) -> State:
-    """Return what the inner strategy remembers between rounds."""
-    if isinstance(inner, Resumable):
-        return inner.state_dict()
-    return {name: _plain(getattr(inner, name)) for name in _MEMORY[type(inner)]}
-
-
-def restore_inner_state(inner: Strategy, state: State) -> None:
-    """Give the inner strategy its memory back."""
-    if isinstance(inner, Resumable):
-        inner.load_state_dict(state)
-        return
-    for name in _MEMORY[type(inner)]:
-        setattr(inner, name, _as_flower_holds(state[name]))
-
-
-_RECORD = "record"
-
-
-def _plain(value: Any) -> Tree:
-    if isinstance(value, ArrayRecord):
-        return {_RECORD: records_to_tree(RecordDict({_RECORD: value}))}
-    return value
-
-
-def _as_flower_holds(value: Tree) -> Any:
-    if isinstance(value, dict) and list(value) == [_RECORD]:
-        return tree_to_records(value[_RECORD])[_RECORD]
-    return value

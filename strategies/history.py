@@ -12,7 +12,7 @@ from byzflower.steps import StepReport
 from byzflower.strategies.rejections import Reason, Rejection
 from byzflower.wire.metrics import Metrics, MetricValue
 
-__all__ = ["RoundRecord", "log_rejections", "log_round"]
+__all__ = ["RoundRecord", "cause_of", "log_rejections", "log_round"]
 
 _LOG = getLogger("flwr")
 _LOGGED = 20  # a flood of hostile replies must not become a flood of log lines
@@ -38,8 +38,8 @@ class RoundRecord:
         What each step of the rule did: clipping threshold, rule drawn from a mixture, …
     skipped : str
         Why the model was left unchanged; empty if it was not.
-    metrics : Mapping
-        What the inner strategy made of the clients' metrics.
+    metrics : mapping
+        What the inner strategy made of the clients' metrics; empty if the round was skipped.
     """
 
     server_round: int
@@ -79,12 +79,8 @@ class RoundRecord:
         """Return the record as a tree of plain values, for a checkpoint."""
         steps = [{**vars(step), "note": dict(step.note)} for step in self.steps]
         rejections = [{**vars(r), "reason": str(r.reason)} for r in self.rejections]
-        return {
-            **vars(self),
-            "rejections": rejections,
-            "steps": steps,
-            "metrics": dict(self.metrics),
-        }
+        own = {"rejections": rejections, "steps": steps, "metrics": dict(self.metrics)}
+        return {**vars(self), **own}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
@@ -94,6 +90,23 @@ class RoundRecord:
         )
         steps = (StepReport(**step) for step in state["steps"])
         return cls(**{**state, "rejections": tuple(rejections), "steps": tuple(steps)})
+
+
+def cause_of(rejections: Sequence[Rejection], replies: Sequence[object]) -> str:
+    """Return the commonest reason for which a skipped round's replies were turned away.
+
+    >>> found = [Rejection(i, Reason.DTYPE, "'w' needs dtype float32; found 'x'") for i in (1, 2)]
+    >>> cause_of(found, [1, 2, 3])
+    " (2 of 3 replies rejected, most of them: 'w' needs dtype float32; found 'x')"
+    """
+    if not rejections:
+        return ""
+    reason = Counter(rejection.reason for rejection in rejections).most_common(1)[0][0]
+    details = Counter(r.detail for r in rejections if r.reason is reason)
+    return (
+        f" ({len(rejections)} of {len(replies)} replies rejected, most of them: "
+        f"{details.most_common(1)[0][0]})"
+    )
 
 
 def log_rejections(phase: str, rejections: Sequence[Rejection]) -> None:

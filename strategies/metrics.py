@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import isfinite
 from statistics import median
+from typing import cast
 
 from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.wire.metrics import Metrics, MetricValue
 
-__all__ = ["agreeing", "finite_metrics", "median_metrics"]
+__all__ = ["agreeing", "capped_metrics", "finite_metrics", "median_metrics"]
 
 
 def finite_metrics(metrics: Metrics) -> dict[str, MetricValue]:
@@ -43,6 +45,43 @@ def median_metrics(claims: Sequence[Metrics]) -> dict[str, MetricValue]:
     return finite_metrics(medians)  # the mean of two middle values may overflow
 
 
+def capped_metrics(replies: Sequence[Reply], f: int) -> list[dict[str, MetricValue]]:
+    """Return each reply's metrics, every value capped by those of the others.
+
+    Of each number that more than half report in one form, the f smallest become the next larger
+    one and the f largest the next smaller, fewer than half in all: what a minority claims then lies
+    between honest values. A reply without a usable value gets the median; all have the same keys.
+
+    Examples
+    --------
+    >>> claims = [{"loss": 0.5}, {"loss": 0.7}, {"loss": 0.6}, {"loss": 1e30}, {"note": 1}]
+    >>> [c["loss"] for c in capped_metrics([Reply(i, {}, c) for i, c in enumerate(claims)], f=1)]
+    [0.6, 0.7, 0.6, 0.7, 0.65]
+    """
+    finite = [finite_metrics(reply.metrics) for reply in replies]
+    capped: list[dict[str, MetricValue]] = [{} for _ in replies]
+    medians = median_metrics(finite)
+    for key, length in _majority(finite, len(replies)).items():
+        if key not in medians:
+            continue
+        rows = [
+            _listed(own[key] if key in own and _length(own[key]) == length else medians[key])
+            for own in finite
+        ]
+        known = [_listed(own[key]) for own in finite if key in own and _length(own[key]) == length]
+        limits = [_limits(column, f) for column in zip(*known, strict=True)]
+        for mine, row in zip(capped, rows, strict=True):
+            values = [min(max(x, low), high) for x, (low, high) in zip(row, limits, strict=True)]
+            mine[key] = cast("MetricValue", values[0] if length is None else values)
+    return capped
+
+
+def _limits(column: Sequence[float], f: int) -> tuple[float, float]:
+    ordered = sorted(column)
+    cut = min(f, (len(ordered) - 1) // 2)
+    return ordered[cut], ordered[len(ordered) - 1 - cut]
+
+
 def agreeing(replies: Sequence[Reply]) -> tuple[list[Reply], list[Rejection]]:
     """Keep the metrics that more than half of the replies share, and the replies that have them.
 
@@ -60,7 +99,7 @@ def agreeing(replies: Sequence[Reply]) -> tuple[list[Reply], list[Rejection]]:
             rejections.append(Rejection(reply.node_id, Reason.METRICS, detail))
         else:
             shared = {key: reply.metrics[key] for key in forms}
-            kept.append(Reply(reply.node_id, reply.tensors, shared))
+            kept.append(replace(reply, metrics=shared))
     return kept, rejections
 
 

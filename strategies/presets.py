@@ -1,6 +1,7 @@
-"""The papers' algorithms by name: `Robust` with the rule, payload and server step of each.
+"""The papers' algorithms by name: `Robust` with a rule, a server step and their defaults.
 
-Whatever an algorithm does not fix, every keyword of `Robust` but ``payload``, is passed on.
+What clients have to send stands with each. Every preset takes the options of `Robust` that its
+algorithm does not fix, such as ``seed``, ``checkpoint`` or ``conduct_file``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from byzflower.validation import positive
 
 __all__ = ["AggregaThor", "ByrdSaga", "MixTailor", "Resam", "RobustDSGD", "Rsa"]
 
+_RESILIENCE = {"weak": "multi_krum", "strong": "bulyan(inner=krum)"}
+
 
 class Resam(Robust):
     """Distributed momentum with an (f, λ)-resilient averaging rule (RESAM, Algorithm 1).
@@ -29,14 +32,14 @@ class Resam(Robust):
     Parameters
     ----------
     num_malicious_nodes : int or float
-        f, or a fraction of the replies; f < n/2.
+        f, or a fraction of the nodes; f < n/2.
     rule : str or Aggregator
         Resilient averaging rule: mda, trimmed_mean, meamed, krum_star, multi_krum_star,
         geometric_median or median (Proposition 1).
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.75 by default, as in Section 5.1.
     **options
-        Further keywords of `Robust`.
+        As for `Robust`.
 
     Examples
     --------
@@ -52,16 +55,45 @@ class Resam(Robust):
         server: ServerSGD | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            server or ServerSGD(0.75),
-            rule,
-            num_malicious_nodes,
-            "gradient",
-            **options,
-        )
+        server = server or ServerSGD(0.75)
+        super().__init__(server, rule, num_malicious_nodes, "gradient", **options)
 
 
-_RULES = {"weak": "multi_krum", "strong": "bulyan(inner=krum)"}
+class RobustDSGD(Robust):
+    """Clip adaptively, mix nearest neighbours, aggregate momentums (ARC, Algorithms 2 and 3).
+
+    Clients send momentums: ``byzflower.clients.algorithms.Momentum(beta=0.9)``; batches of 25 and
+    an ℓ2 penalty of 1e-4 on (Fashion-)MNIST.
+
+    Parameters
+    ----------
+    num_malicious_nodes : int or float
+        f, or a fraction of the nodes; f < n/2.
+    rule : str or Aggregator
+        Aggregation; the paper uses ``arc > nnm >`` trimmed_mean, geometric_median, median or
+        multi_krum_star.
+    server : ServerSGD or None
+        Server step and sampling of nodes; γ = 0.1 by default, as on (Fashion-)MNIST. On CIFAR-10:
+        ``ServerSGD(StepSchedule(0.05, {1500: 0.00082}))``.
+    **options
+        As for `Robust`.
+
+    Examples
+    --------
+    >>> RobustDSGD(num_malicious_nodes=1).rule.spec
+    'arc > nnm > trimmed_mean'
+    """
+
+    def __init__(
+        self,
+        num_malicious_nodes: int | float,
+        *,
+        rule: str | Aggregator = "arc > nnm > trimmed_mean",
+        server: ServerSGD | None = None,
+        **options: Any,
+    ) -> None:
+        server = server or ServerSGD(0.1)
+        super().__init__(server, rule, num_malicious_nodes, "gradient", **options)
 
 
 class AggregaThor(Robust):
@@ -72,14 +104,14 @@ class AggregaThor(Robust):
     Parameters
     ----------
     num_malicious_nodes : int or float
-        f, or a fraction of the replies; n ≥ 2f+3 for weak and n ≥ 4f+3 for strong resilience.
+        f, or a fraction of the nodes; n ≥ 2f+3 for weak and n ≥ 4f+3 for strong resilience.
     resilience : {"weak", "strong"}
         Against attackers that make the run diverge, or also against those that use the √d leeway
         of high dimension.
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.1 by default.
     **options
-        Further keywords of `Robust`.
+        As for `Robust`.
 
     Examples
     --------
@@ -95,15 +127,10 @@ class AggregaThor(Robust):
         server: ServerSGD | None = None,
         **options: Any,
     ) -> None:
-        if resilience not in _RULES:
+        if resilience not in _RESILIENCE:
             raise ValueError(f"`resilience` needs to be weak or strong; found {resilience!r}")
-        super().__init__(
-            server or ServerSGD(0.1),
-            _RULES[resilience],
-            num_malicious_nodes,
-            "gradient",
-            **options,
-        )
+        server, rule = server or ServerSGD(0.1), _RESILIENCE[resilience]
+        super().__init__(server, rule, num_malicious_nodes, "gradient", **options)
 
 
 class ByrdSaga(Robust):
@@ -115,13 +142,13 @@ class ByrdSaga(Robust):
     Parameters
     ----------
     num_malicious_nodes : int or float
-        B, or a fraction of the replies; B < W/(2s).
+        B, or a fraction of the nodes; B < W/(2s).
     resampling : int
         s ≥ 1, how many messages each new message averages; 2 in the paper.
     server : ServerSGD or None
         Server step and sampling of nodes; γ = 0.5 by default, as for softmax regression.
     **options
-        Further keywords of `Robust`.
+        As for `Robust`.
 
     Examples
     --------
@@ -137,16 +164,9 @@ class ByrdSaga(Robust):
         server: ServerSGD | None = None,
         **options: Any,
     ) -> None:
-        rule = "geometric_median"
-        if resampling != 1:
-            rule = f"resampling(s={resampling}) > {rule}"
-        super().__init__(
-            server or ServerSGD(0.5),
-            rule,
-            num_malicious_nodes,
-            "gradient",
-            **options,
-        )
+        before = "" if resampling == 1 else f"resampling(s={resampling}) > "
+        server, rule = server or ServerSGD(0.5), f"{before}geometric_median"
+        super().__init__(server, rule, num_malicious_nodes, "gradient", **options)
 
 
 class MixTailor(Robust):
@@ -159,7 +179,7 @@ class MixTailor(Robust):
     Parameters
     ----------
     num_malicious_nodes : int or float
-        f, or a fraction of the replies.
+        f, or a fraction of the nodes.
     pool : sequence of str or Aggregator, or None
         Rules to draw from; by default the paper's 64 (Section 5).
     resampling : int or None
@@ -168,8 +188,7 @@ class MixTailor(Robust):
         Server step and sampling of nodes; by default the paper's Table 1: γ = 0.001, momentum
         0.9, weight decay 1e-4.
     **options
-        Further keywords of `Robust`.
-        A seed makes the draws predictable: for simulations only.
+        As for `Robust`. A seed makes the draws predictable: for simulations only.
 
     Examples
     --------
@@ -186,55 +205,9 @@ class MixTailor(Robust):
         server: ServerSGD | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            server or ServerSGD(0.001, momentum=0.9, weight_decay=1e-4),
-            bf.MixTailor(pool=pool, resampling=resampling),
-            num_malicious_nodes,
-            "gradient",
-            **options,
-        )
-
-
-class RobustDSGD(Robust):
-    """Clip adaptively, mix nearest neighbours, aggregate momentums (ARC, Algorithms 2 and 3).
-
-    Clients send momentums: ``byzflower.clients.algorithms.Momentum(beta=0.9)``; batches of 25 and
-    an ℓ2 penalty of 1e-4 on (Fashion-)MNIST.
-
-    Parameters
-    ----------
-    num_malicious_nodes : int or float
-        f, or a fraction of the replies; f < n/2.
-    rule : str or Aggregator
-        Aggregation; the paper uses ``arc > nnm >`` trimmed_mean, geometric_median, median or
-        multi_krum_star.
-    server : ServerSGD or None
-        Server step and sampling of nodes; γ = 0.1 by default, as on (Fashion-)MNIST. On CIFAR-10:
-        ``ServerSGD(StepSchedule(0.05, {1500: 0.00082}))``.
-    **options
-        Further keywords of `Robust`.
-
-    Examples
-    --------
-    >>> RobustDSGD(num_malicious_nodes=1).rule.spec
-    'arc > nnm > trimmed_mean'
-    """
-
-    def __init__(
-        self,
-        num_malicious_nodes: int | float,
-        *,
-        rule: str | Aggregator = "arc > nnm > trimmed_mean",
-        server: ServerSGD | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            server or ServerSGD(0.1),
-            rule,
-            num_malicious_nodes,
-            "gradient",
-            **options,
-        )
+        server = server or ServerSGD(0.001, momentum=0.9, weight_decay=1e-4)
+        rule = bf.MixTailor(pool=pool, resampling=resampling)
+        super().__init__(server, rule, num_malicious_nodes, "gradient", **options)
 
 
 class Rsa(Robust):
@@ -246,7 +219,7 @@ class Rsa(Robust):
     Parameters
     ----------
     num_malicious_nodes : int or float
-        f, or a fraction of the replies: how many rows with NaN or Inf a round survives.
+        f, or a fraction of the nodes: how many rows with NaN or Inf a round survives.
     learning_rate : float
         γ > 0.
     lam : float
@@ -254,7 +227,7 @@ class Rsa(Robust):
     server : FedAvg or None
         Sampling of nodes.
     **options
-        Further keywords of `Robust`.
+        As for `Robust`.
 
     Examples
     --------
@@ -273,10 +246,5 @@ class Rsa(Robust):
     ) -> None:
         positive(learning_rate, "Rsa", "learning_rate")
         positive(lam, "Rsa", "lam")
-        super().__init__(
-            server or FedAvg(),
-            SignVotes(learning_rate * lam),
-            num_malicious_nodes,
-            "model",
-            **options,
-        )
+        server, rule = server or FedAvg(), SignVotes(learning_rate * lam)
+        super().__init__(server, rule, num_malicious_nodes, "model", **options)

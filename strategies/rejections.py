@@ -1,17 +1,18 @@
-"""What vetting makes of a reply: a well-formed one, or a rejection with its reason."""
+"""Replies as vetting leaves them: well-formed, or turned away for a reason."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
-from byzflower.wire.metrics import MetricValue
+from byzflower.wire.metrics import Metrics
 
-__all__ = ["MalformedError", "Reason", "Rejection", "Reply", "excerpt"]
+__all__ = ["Reason", "Rejection", "Reply", "excerpt"]
 
 
 class Reason(StrEnum):
@@ -70,19 +71,34 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Reply:
-    """A well-formed reply: its node, its arrays in the model's layout and its metrics."""
+    """A well-formed reply.
+
+    Attributes
+    ----------
+    node_id : int
+        Node that was asked.
+    tensors : mapping of str to Tensor
+        Its arrays, in the model's layout; empty for evaluation.
+    metrics : mapping
+        Its metrics.
+    metrics_name : str
+        Name of the record that holds them.
+    configs : mapping of str to ConfigRecord
+        What else it says; nothing in it is read here.
+    buffers : frozenset of str or None
+        Names of the arrays that it declares to be no parameters; ``None`` if it does not say.
+    """
 
     node_id: int
     tensors: Mapping[str, Tensor]
-    metrics: Mapping[str, MetricValue]
+    metrics: Metrics
+    metrics_name: str = "metrics"
+    configs: Mapping[str, ConfigRecord] = field(default_factory=dict)
+    buffers: frozenset[str] | None = None
 
-
-class MalformedError(Exception):
-    """A reply is malformed; raised and caught while one is vetted."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
+    def with_metrics(self, metrics: Metrics) -> RecordDict:
+        """Return the reply's records without arrays, with these metrics in place of its own."""
+        return RecordDict({**self.configs, self.metrics_name: MetricRecord(dict(metrics))})
 
 
 def excerpt(value: object, limit: int = 60) -> str:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from logging import ERROR, INFO, WARNING, getLogger
-from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -19,29 +17,36 @@ from torch import Tensor
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
-from byzflower.strategies.agreement import Agreement, agree
-from byzflower.strategies.arguments import check_fits, check_inner, check_malicious
-from byzflower.strategies.attribution import attribute
-from byzflower.strategies.checkpoint import (
-    Checkpoint,
+from byzflower.strategies.aggregation import Aggregation, aggregate_replies
+from byzflower.strategies.arguments import check_fits, check_inner
+from byzflower.strategies.checkpoint import Checkpoint
+from byzflower.strategies.conduct import Conduct, append_outcomes, outcomes_of
+from byzflower.strategies.errors import TooManySkippedRounds
+from byzflower.strategies.faults import FaultBound
+from byzflower.strategies.history import RoundRecord, cause_of, log_rejections, log_round
+from byzflower.strategies.inner_strategy import (
     Resumable,
     check_resumable,
     inner_state,
     restore_inner_state,
+    restored_on_error,
+    seeded_sampling,
+    showing,
+    without_counts,
 )
-from byzflower.strategies.conduct import Conduct, append_outcomes, outcomes_of
-from byzflower.strategies.errors import TooManySkippedRounds
-from byzflower.strategies.history import RoundRecord, log_rejections, log_round
-from byzflower.strategies.inner import restored_on_error, seeded_sampling, without_counts
-from byzflower.strategies.metrics import agreeing, finite_metrics, median_metrics
-from byzflower.strategies.model import Model
+from byzflower.strategies.matching import match_replies
+from byzflower.strategies.metrics import agreeing, capped_metrics, finite_metrics, median_metrics
 from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
+from byzflower.strategies.run_state import RunState
+from byzflower.strategies.sent_model import SentModel
 from byzflower.strategies.server_sgd import ServerSGD
+from byzflower.strategies.trust import check_trust, trusting
 from byzflower.strategies.vetting import Vetting
 from byzflower.validation import integer_at_least, non_negative_int
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers
+from byzflower.wire.flower_internals import relabel_source
 from byzflower.wire.guard import guarded
 from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload
@@ -54,6 +59,7 @@ _METRICS = (
     "evaluate_metrics_clientapp",
     "evaluate_metrics_serverapp",
 )
+_NOBODY = 0  # the node id of no node
 
 
 class Robust(Strategy):
@@ -68,19 +74,35 @@ class Robust(Strategy):
     Parameters
     ----------
     inner : Strategy
-        Strategy that samples the nodes, configures the rounds and steps on the server: one of
-        `flwr.serverapp.strategy` without a rule, a noise or a `start` of its own.
+        Strategy that samples the nodes, configures the rounds and steps on the server; neither
+        another `Robust` nor one of Flower's differential-privacy wrappers, which would take the
+        aggregate for a mean.
     rule : str or Aggregator
         Aggregation, for instance ``"arc > nnm > trimmed_mean"``.
     num_malicious_nodes : int or float
-        Upper bound f on malicious nodes among those that reply in a round: a count, or a
-        fraction in [0, 0.5) of the replies, rounded down.
+        Upper bound on the malicious nodes of the federation: a count, or a fraction in [0, 0.5)
+        of its nodes, rounded down. Where a round asks only some of them, its f follows from
+        ``risk``.
     payload : {"model", "gradient"}
         What replies hold: models (the rule sees model − model sent) or gradients or momentums
         (for `ServerSGD`). A reply that declares the other one is turned away.
     buffers : collection of str, callable or None
         Arrays that are no parameters and take the replies' coordinate-wise median; recognised
         by default, see `buffer_names`. With a `ServerSGD` inside, set it there.
+    risk : float
+        With ``fraction_train < 1``: the chance that in any round of the run more malicious nodes
+        are asked than the round's f says; 0 assumes that all of them are asked in every round.
+    too_few_nodes : {"warn", "stop"}
+        What to do when a round asks fewer nodes than the rule needs, or would be left with fewer
+        if f of them stayed silent: say so once, or, in the first case, end the run at once.
+    fallback : str, Aggregator or None
+        Rule of the rounds in which too few usable replies come back for ``rule``, such as
+        ``"median"`` for Bulyan; without one they leave the model unchanged.
+    trusted_node : int or None
+        Node id whose update MoNNA trusts; a round without a usable reply of it is skipped.
+    cast_dtypes : bool
+        Accept floating-point arrays of another precision or byte order than the model's and cast
+        them; by default they are turned away.
     seed : int or None
         Seed of randomised rules and of which nodes Flower samples, for simulations; ``None`` draws
         from the operating system, and leaves sampling to Python's global generator.
@@ -125,9 +147,15 @@ class Robust(Strategy):
     strategy's momentum included (one of your own must bind new arrays, as Flower's do, not write
     into old ones).
 
-    Metrics of training become medians over the clients. Those of evaluation are averaged by the
-    inner strategy, weighted by claimed examples: a liar moves them. Evaluate on the server
-    (``evaluate_fn``) for numbers to rely on.
+    Metrics that clients claim, their counts of examples included, reach the inner strategy's
+    ``train_metrics_aggr_fn`` and ``evaluate_metrics_aggr_fn`` one record a client, with each value
+    capped to the range that is left without the f smallest and the f largest: what a minority
+    claims lies between honest values. The arrays reach the inner strategy as one reply of no real
+    node. Evaluate on the server (``evaluate_fn``) for numbers to rely on.
+
+    Arrays are buffers if most replies declare them so (clients of this package do), or, where most
+    declare nothing, if their name says so. An array that most replies return as it was sent is
+    never stepped.
 
     A round whose number is not above the last one's begins a new run, as if the strategy were new;
     a `ServerSGD` inside forgets its momentum, too. Flower's FedAvgM, FedAdam, FedYogi and
@@ -148,6 +176,11 @@ class Robust(Strategy):
         payload: Payload = "model",
         *,
         buffers: Buffers = None,
+        risk: float = 1e-3,
+        too_few_nodes: Literal["warn", "stop"] = "warn",
+        fallback: str | Aggregator | None = None,
+        trusted_node: int | None = None,
+        cast_dtypes: bool = False,
         seed: int | None = None,
         max_skipped_rounds: int | None = 5,
         quarantine_after: int | None = None,
@@ -158,34 +191,45 @@ class Robust(Strategy):
         if isinstance(inner, Robust):
             raise TypeError(f"`inner` needs a strategy other than `Robust`; found {inner!r}")
         check_inner(inner)
-        check_malicious(num_malicious_nodes)
         check_fits(inner, payload)
         if isinstance(inner, ServerSGD):
             if buffers is not None and buffers != inner.buffers:
                 raise ValueError("`buffers` needs to be set on the inner `ServerSGD`")
             buffers = inner.buffers
+        if too_few_nodes not in ("warn", "stop"):
+            raise ValueError(f"`too_few_nodes` needs warn or stop; found {too_few_nodes!r}")
         if max_skipped_rounds is not None:
             integer_at_least(max_skipped_rounds, 1, "Robust", "max_skipped_rounds")
         if quarantine_after is not None:
             integer_at_least(quarantine_after, 1, "Robust", "quarantine_after")
-        self.inner = inner
-        self.rule = parse(rule)
-        self.num_malicious_nodes = num_malicious_nodes
-        self.payload: Payload = payload
-        self.buffers = buffers
-        self.max_skipped_rounds = max_skipped_rounds
-        self.quarantine_after = quarantine_after
         if checkpoint is not None:
             check_resumable(inner)
-        self.checkpoint = checkpoint
+        self.inner = inner
+        self.rule = parse(rule)
+        self.fallback = None if fallback is None else parse(fallback)
+        for used in filter(None, (self.rule, self.fallback)):
+            check_trust(used, trusted_node)
+        self.faults = FaultBound(num_malicious_nodes, risk)
+        self.num_malicious_nodes = num_malicious_nodes
+        self.risk = risk
+        self.payload: Payload = payload
+        self.buffers = buffers
+        self.too_few_nodes = too_few_nodes
+        self.trusted_node = trusted_node
+        self.cast_dtypes = cast_dtypes
+        self.max_skipped_rounds = max_skipped_rounds
+        self.quarantine_after = quarantine_after
         self.conduct_file = conduct_file
+        self.checkpoint = checkpoint
         self.measure_distances = measure_distances
         self.seed = None if seed is None else non_negative_int(seed, "seed")
         self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
         self._examples_key: str = getattr(inner, "weighted_by_key", "num-examples")
-        self._model: Model | None = None
+        self._model: SentModel | None = None
         self._asked: tuple[Message, ...] = ()
         self._asked_to_evaluate: tuple[Message, ...] = ()
+        self._federation = 0
+        self._rounds_planned = 1
         self._begin_run()
 
     def __repr__(self) -> str:
@@ -194,14 +238,19 @@ class Robust(Strategy):
             f"num_malicious_nodes={self.num_malicious_nodes!r}, payload={self.payload!r})"
         )
 
+    @property
+    def history(self) -> list[RoundRecord]:
+        """What happened in each round of the latest run."""
+        return self._run_state.history
+
+    @property
+    def conduct(self) -> Conduct:
+        """What each node did in the latest run."""
+        return self._run_state.conduct
+
     def _begin_run(self) -> None:
-        self.history: list[RoundRecord] = []
-        self.conduct = Conduct()
-        self._rng = None if self.seed is None else torch.Generator().manual_seed(self.seed)
-        self._center: Tensor | None = None
-        self._last_round = 0
-        self._skipped = 0
-        self._warned = False
+        self._run_state = RunState.begin(self.seed)
+        self._told: set[str] = set()
 
     def start(  # noqa: PLR0917  (Flower's signature)
         self,
@@ -243,20 +292,18 @@ class Robust(Strategy):
         self.summary()
         opened = nullcontext() if self.checkpoint is None else self.checkpoint.opened()
         with opened, guarded(grid) as safe_grid:
-            return self._run(
-                initial_arrays,
-                num_rounds,
-                partial(
-                    run_rounds,
-                    self,
-                    safe_grid,
-                    timeout=timeout,
-                    train_config=train_config,
-                    evaluate_config=evaluate_config,
-                    evaluate_fn=evaluate_fn,
-                    should_stop=should_stop,
-                ),
+            self._rounds_planned = num_rounds
+            run = partial(
+                run_rounds,
+                self,
+                safe_grid,
+                timeout=timeout,
+                train_config=train_config,
+                evaluate_config=evaluate_config,
+                evaluate_fn=evaluate_fn,
+                should_stop=should_stop,
             )
+            return self._run(initial_arrays, num_rounds, run)
 
     def _run(
         self, initial_arrays: ArrayRecord, num_rounds: int, run: Callable[..., None]
@@ -276,6 +323,9 @@ class Robust(Strategy):
         except TooManySkippedRounds as error:
             result.stopped = str(error)
             _LOG.log(ERROR, "The run ends early: %s", error)
+        if self.history and all(record.skipped for record in self.history):
+            reason = self.history[-1].skipped
+            _LOG.log(ERROR, "No round was aggregated; the model is as it was: %s", reason)
         return result
 
     def _companions(self) -> Mapping[str, Resumable]:
@@ -304,24 +354,15 @@ class Robust(Strategy):
             },
             "inner": inner_state(self.inner),
             "companions": {name: other.state_dict() for name, other in self._companions().items()},
-            "history": [record.to_state() for record in self.history],
-            "conduct": self.conduct.to_state(),
-            "generator": None if self._rng is None else self._rng.get_state(),
-            "center": self._center,
-            "skipped": self._skipped,
+            "robust": self._run_state.to_tree(),
         }
 
     def _restore(self, state: dict[str, Any]) -> RunResult:
         self._begin_run()
+        self._run_state = RunState.from_tree(state["robust"], self.seed)
         restore_inner_state(self.inner, state["inner"])
         for name, other in self._companions().items():
             other.load_state_dict(state["companions"][name])
-        self.history = [RoundRecord.from_state(record) for record in state["history"]]
-        self.conduct = Conduct.from_state(state["conduct"])
-        if self._rng is not None and state["generator"] is not None:
-            self._rng.set_state(state["generator"])
-        self._center, self._skipped = state["center"], state["skipped"]
-        self._last_round = state["round"]
         result = RunResult(to_record(state["model"]))
         for name, rounds in state["metrics"].items():
             records = {number: MetricRecord(metrics) for number, metrics in rounds.items()}
@@ -346,14 +387,17 @@ class Robust(Strategy):
         ------
         TypeError, ValueError
             If the model is complex, has no parameters or is not finite.
+        InfeasibleError
+            If too few nodes are asked for the rule and ``too_few_nodes`` is "stop".
         """
-        if server_round <= self._last_round:
+        if server_round <= self._run_state.last_round:
             self._begin_run()
-        self._last_round = server_round
-        self._model = Model(arrays, self.buffers)
+        self._run_state.last_round = server_round
+        self._model = SentModel(arrays, self.buffers, cast=self.cast_dtypes)
         with seeded_sampling(self.seed, f"train {server_round}"):
             self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
-        self._warn_of_too_few(len(self._asked))
+        self._federation = max(len(self._asked), len(list(grid.get_node_ids())))
+        self._look_at_numbers(len(self._asked))
         return list(self._asked)
 
     def aggregate_train(
@@ -380,54 +424,45 @@ class Robust(Strategy):
             return None, None
         messages = list(replies)
         accepted, rejections = self._vet(messages, self._asked, train=True)
+        if self.buffers is None:
+            accepted, odd = self._model.learn_buffers(accepted)
+            rejections.extend(odd)
+            self._tell_of_guessed_buffers(self._model)
         malformed = sum(rejection.proves_fault for rejection in rejections)
-        agreement = agree(
-            self.rule,
+        aggregation = aggregate_replies(
+            self._rule_for(accepted, malformed),
             self._model,
             accepted,
             self.payload,
-            self.faults(len(accepted) + malformed),
+            self._f(len(self._asked)),
             malformed=malformed,
-            rng=self._rng,
-            center=self._center,
+            rng=self._run_state.generator,
+            center=self._center(),
             measure_distances=self.measure_distances,
         )
-        rejections.extend(agreement.rejections)
-        outcome, problem = self._step(server_round, self._model, agreement)
+        rejections.extend(aggregation.rejections)
+        stepped, problem = self._step(server_round, self._model, aggregation)
+        arrays, metrics = (None, {}) if stepped is None else stepped
         record = RoundRecord(
             server_round=server_round,
             rule=self.rule.spec,
             asked=len(self._asked),
             replies=len(messages),
-            rows=len(agreement.used),
-            f=agreement.f,
+            rows=len(aggregation.used),
+            f=aggregation.f,
             rejections=tuple(rejections),
-            steps=() if agreement.explanation is None else agreement.explanation.steps,
-            skipped="" if problem is None else _one_line(problem) + self._mistake(rejections),
-            metrics={} if outcome is None else dict(outcome[1]),
+            steps=() if aggregation.explanation is None else aggregation.explanation.steps,
+            skipped="" if problem is None else _one_line(problem) + cause_of(rejections, messages),
+            metrics=metrics,
         )
         self.history.append(record)
-        outcomes = outcomes_of(
-            server_round,
-            [message.metadata.dst_node_id for message in self._asked],
-            {reply.node_id for reply in agreement.used},
-            rejections,
-            used=outcome is not None,
-            shares=agreement.shares,
-            distances=agreement.distances,
-            clipped=agreement.clipped,
-        )
-        self.conduct.note(outcomes)
-        if self.conduct_file is not None:
-            append_outcomes(self.conduct_file, outcomes)
+        self._note_conduct(record, aggregation, used=arrays is not None)
         log_rejections("aggregate_train", rejections)
         log_round(record)
-        if outcome is None:
+        if arrays is None:
             return self._skip(record, problem)
-        arrays, metrics = outcome
-        self._skipped = 0
-        metrics.update(record.to_metrics())
-        return arrays, MetricRecord(metrics)
+        self._run_state.skipped = 0
+        return arrays, MetricRecord({**metrics, **record.to_metrics()})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -442,17 +477,16 @@ class Robust(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Drop malformed replies; the inner strategy averages the metrics that the rest share."""
+        asked = {message.metadata.dst_node_id: message for message in self._asked_to_evaluate}
         accepted, rejections = self._vet(list(replies), self._asked_to_evaluate, train=False)
         agreed, odd = agreeing(accepted)
         rejections.extend(odd)
         # No offences: few may evaluate, and a majority of few can frame an honest node.
         log_rejections("aggregate_evaluate", rejections)
-        asked = {message.metadata.dst_node_id: message for message in self._asked_to_evaluate}
+        capped = capped_metrics(agreed, self._f(len(asked)))
         messages = [
-            Message(
-                RecordDict({"metrics": MetricRecord(dict(r.metrics))}), reply_to=asked[r.node_id]
-            )
-            for r in agreed
+            Message(reply.with_metrics(metrics), reply_to=asked[reply.node_id])
+            for reply, metrics in zip(agreed, capped, strict=True)
         ]
         try:
             metrics = self.inner.aggregate_evaluate(server_round, messages)
@@ -464,11 +498,15 @@ class Robust(Strategy):
         kept = finite_metrics(metrics or {})
         return MetricRecord({**kept, "robust-rejected": len(rejections)})
 
-    def faults(self, replies: int) -> int:
-        """Return f for a number of replies: the count given, or the fraction of them."""
-        bound = self.num_malicious_nodes
-        # 0.29 × 100 is 28.999999999999996 in floating point.
-        return bound if isinstance(bound, int) else floor(bound * replies + 1e-9)
+    def _center(self) -> Tensor | None:
+        """Return the previous aggregate, unless the arrays that are parameters have changed."""
+        center = self._run_state.center
+        fits = self._model is not None and center is not None and len(center) == self._model.size
+        return center if fits else None
+
+    def _f(self, asked: int) -> int:
+        """Return how many of the nodes asked in a round may be malicious."""
+        return self.faults.within(asked, self._federation, self._rounds_planned)
 
     def _vet(
         self, messages: Sequence[Message], asked: Sequence[Message], *, train: bool
@@ -481,7 +519,7 @@ class Robust(Strategy):
             self.payload,
         )
         vet = vetting.train if train else vetting.evaluate
-        answers, rejections = attribute(messages, asked)
+        answers, rejections = match_replies(messages, asked)
         accepted = []
         quarantined = self._quarantined(len(asked))
         for node_id, message in answers.items():
@@ -499,86 +537,135 @@ class Robust(Strategy):
     def _quarantined(self, asked: int) -> frozenset[int]:
         if self.quarantine_after is None:
             return frozenset()
-        return self.conduct.quarantined(self.quarantine_after, self.faults(asked))
+        return self.conduct.quarantined(self.quarantine_after, self._f(asked))
+
+    def _rule_for(self, accepted: Sequence[Reply], malformed: int) -> Aggregator:
+        """Return the rule, or the fallback where too few replies are left for it."""
+        f = self._f(len(self._asked)) - malformed
+        rule = self.rule
+        if self.fallback is not None and f >= 0 and _infeasible(rule, len(accepted), f):
+            rule = self.fallback
+            _LOG.log(WARNING, "`%s` takes the place of `%s`", rule.spec, self.rule.spec)
+        return trusting(rule, self.trusted_node, [reply.node_id for reply in accepted])
 
     def _step(
-        self, server_round: int, model: Model, agreement: Agreement
+        self, server_round: int, model: SentModel, aggregation: Aggregation
     ) -> tuple[tuple[ArrayRecord, dict[str, MetricValue]] | None, Exception | None]:
-        if agreement.explanation is None:
-            return None, agreement.failure
-        value = agreement.explanation.value
-        restored = model.restore(value, agreement.used, self.payload)
-        metrics = median_metrics([reply.metrics for reply in agreement.used])
+        """Let the inner strategy step with the aggregate; what goes wrong is undone."""
+        if aggregation.explanation is None:
+            return None, aggregation.failure
+        value = aggregation.explanation.value
+        restored = model.restore(value, aggregation.used, self.payload)
+        medians = median_metrics([reply.metrics for reply in aggregation.used])
         content = RecordDict(
             {
                 self._arrays_key: to_record(restored),
-                "metrics": MetricRecord({**metrics, self._examples_key: 1}),
+                "metrics": MetricRecord({**medians, self._examples_key: 1}),
             }
         )
         reply = Message(content, reply_to=self._asked[0])
+        relabel_source(reply, _NOBODY)
+        capped = capped_metrics(aggregation.used, self._f(len(self._asked)))
+        records = [
+            own.with_metrics(claims) for own, claims in zip(aggregation.used, capped, strict=True)
+        ]
         try:
-            with restored_on_error(self.inner), without_counts():
-                arrays, stepped = self.inner.aggregate_train(server_round, [reply])
+            with restored_on_error(self.inner), without_counts(), showing(self.inner, records):
+                arrays, metrics = self.inner.aggregate_train(server_round, [reply])
                 if arrays is None:
                     raise ValueError("the inner strategy returned no arrays")
                 result = to_record(model.conform(arrays, restored))
         except Exception as error:  # what replies hold must not end a run
             return None, error
         if self.rule.needs_center:
-            self._center = value
-        return (result, finite_metrics(stepped or {})), None
+            self._run_state.center = value
+        return (result, finite_metrics(metrics or {})), None
 
-    def _warn_of_too_few(self, asked: int) -> None:
-        """Say once if the nodes are too few for the rule, or may be when f of them stay silent."""
-        f = self.faults(asked)
-        if self._warned or not asked:
+    def _note_conduct(self, record: RoundRecord, aggregation: Aggregation, *, used: bool) -> None:
+        outcomes = outcomes_of(
+            record.server_round,
+            [message.metadata.dst_node_id for message in self._asked],
+            {reply.node_id for reply in aggregation.used},
+            record.rejections,
+            used=used,
+            shares=aggregation.shares,
+            distances=aggregation.distances,
+            clipped=aggregation.clipped,
+        )
+        self.conduct.note(outcomes)
+        if self.conduct_file is not None:
+            append_outcomes(self.conduct_file, outcomes)
+
+    def _look_at_numbers(self, asked: int) -> None:
+        """Say n and f; and say once, or stop, if they are outside the rule's range."""
+        if not asked:
             return
-        if problem := self._infeasible(asked, f):
-            _LOG.log(
-                WARNING,
-                "Too few nodes: %s. Set `min_train_nodes` and `min_available_nodes` of `%s` to "
-                "what the rule needs.",
-                problem,
-                type(self.inner).__name__,
+        f = self._f(asked)
+        if asked < self._federation:
+            self._tell(
+                INFO,
+                f"{asked} of {self._federation} nodes asked, {self.faults.of(self._federation)} "
+                f"of all malicious: f = {f} (more with probability {self.risk:g} over "
+                f"{self._rounds_planned} rounds)",
             )
-        elif 0 < f < asked and (problem := self._infeasible(asked - f, f)):
-            _LOG.log(
+        if problem := _infeasible(self.rule, asked, f):
+            if self.too_few_nodes == "stop":
+                raise problem
+            self._tell(
                 WARNING,
-                "%d silent nodes of %d would leave the model unchanged: %s",
-                f,
-                asked,
-                problem,
+                f"Too few nodes: {problem}. Set `min_train_nodes` and `min_available_nodes` of "
+                f"`{type(self.inner).__name__}` to what the rule needs.",
             )
-        self._warned = problem is not None
+        elif (
+            self.fallback is None
+            and 0 < f < asked
+            and (problem := _infeasible(self.rule, asked - f, f))
+        ):
+            self._tell(
+                WARNING,
+                f"{f} silent nodes of {asked} would leave the model unchanged: {problem}; "
+                "`fallback` names a rule for such rounds",
+            )
 
-    def _infeasible(self, n: int, f: int) -> InfeasibleError | None:
-        try:
-            self.rule.check(n, f)
-        except InfeasibleError as error:
-            return error
-        return None
+    def _tell_of_guessed_buffers(self, model: SentModel) -> None:
+        steps = isinstance(self.inner, ServerSGD) or hasattr(self.inner, "current_arrays")
+        if steps and not model.buffers_declared:
+            names = ", ".join(sorted(model.buffers)) or "none"
+            self._tell(
+                INFO,
+                f"Clients do not say which arrays are no parameters; by their names: {names}. "
+                "All others are stepped; name others with `buffers=`.",
+            )
 
-    def _mistake(self, rejections: Sequence[Rejection]) -> str:
-        """Say which of the skipped round's rejections are the operator's to prevent."""
-        mistakes = [r.detail for r in rejections if r.reason is Reason.PAYLOAD]
-        if not mistakes:
-            return ""
-        return f" ({len(mistakes)} of {len(self._asked)} nodes rejected: {mistakes[0]})"
+    def _tell(self, level: int, text: str) -> None:
+        """Log a line once a run."""
+        if text not in self._told:
+            self._told.add(text)
+            _LOG.log(level, "%s", text)
 
     def _skip(
         self, record: RoundRecord, problem: Exception | None
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        self._skipped += 1
+        self._run_state.skipped += 1
+        skipped = self._run_state.skipped
         _LOG.log(
             WARNING, "Round %d leaves the model unchanged: %s", record.server_round, record.skipped
         )
-        if self.max_skipped_rounds is not None and self._skipped >= self.max_skipped_rounds:
+        if self.max_skipped_rounds is not None and skipped >= self.max_skipped_rounds:
             raise TooManySkippedRounds(
-                f"{self._skipped} rounds in a row left the model unchanged, round "
+                f"{skipped} rounds in a row left the model unchanged, round "
                 f"{record.server_round} because {record.skipped}"
             ) from problem
         arrays = None if self._model is None else self._model.record()
         return arrays, MetricRecord(record.to_metrics())
+
+
+def _infeasible(rule: Aggregator, n: int, f: int) -> InfeasibleError | None:
+    try:
+        rule.check(n, f)
+    except InfeasibleError as error:
+        return error
+    return None
 
 
 def _one_line(error: Exception) -> str:

@@ -15,20 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from torch import Tensor
 
-from byzflower.strategies.rejections import MalformedError, Reason, Rejection, Reply, excerpt
+from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.wire.arrays import NUMPY_STYPE, SharedArray
 from byzflower.wire.guard import BROKEN_REPLY
 from byzflower.wire.metrics import MetricValue
-from byzflower.wire.payload import Payload, declared
+from byzflower.wire.payload import Payload, declared, declared_buffers
 
-__all__ = [
-    "Expected",
-    "Vetting",
-    "is_finite",
-]
+__all__ = ["Expected", "Vetting", "is_finite"]
 
 # `numpy.save` headers take 128 bytes for most arrays; what is longer is no header of ours.
 _LONGEST_HEADER = 1024
@@ -36,6 +32,12 @@ _LONGEST_HEADER = 1024
 _LENGTH_BYTES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
 # Beyond this a count is no count, and float arithmetic on it is no longer exact.
 _MOST_EXAMPLES = 2.0**53
+
+
+class _MalformedError(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -50,73 +52,99 @@ def is_finite(tensor: Tensor) -> bool:
 class Expected:
     """Shape and dtype that one of the model's arrays must have in every reply.
 
+    Parameters
+    ----------
+    dtype, shape
+        The model's own.
+    cast : bool
+        Whether another floating-point precision or byte order is accepted, and cast. Values that
+        the model's dtype cannot hold become infinite and are found as such.
+
     Examples
     --------
     >>> import numpy as np, torch
     >>> from flwr.app import Array
     >>> Expected(torch.float32, (2,)).read(Array(np.ones(2, dtype=np.float32)))
     tensor([1., 1.])
+    >>> Expected(torch.float32, (2,), cast=True).read(Array(np.ones(2, dtype=">f8")))
+    tensor([1., 1.])
     """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
+    cast: bool = False
 
     @cached_property
     def name(self) -> str:
         """The dtype as Flower declares it."""
-        return str(self.dtype).removeprefix("torch.")
+        return _name_of(self.dtype)
 
     @cached_property
-    def _numpy_dtype(self) -> np.dtype[Any] | None:
+    def _stored(self) -> tuple[np.dtype[Any], ...]:
+        """Dtypes that the bytes may hold, the model's own first; none for what NumPy lacks."""
         try:
-            return torch.empty(0, dtype=self.dtype).numpy().dtype
+            own = torch.empty(0, dtype=self.dtype).numpy().dtype
         except TypeError:
-            return None
+            return ()
+        if not (self.cast and own.kind == "f"):
+            return (own,)
+        others = (np.dtype(f"{order}f{size}") for order in "<>" for size in (2, 4, 8))
+        return (own, *(dtype for dtype in others if dtype != own))
 
     def read(self, array: Array) -> Tensor:
         """Return the array's tensor, shared if it is a `SharedArray`, or raise what is wrong."""
         if isinstance(array, SharedArray):
             tensor = array.tensor
-            self._compare(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            self._compare(_name_of(tensor.dtype), tuple(tensor.shape))
             if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
-                raise MalformedError(Reason.STYPE, "needs a dense tensor with values")
-            return tensor
+                raise _MalformedError(Reason.STYPE, "needs a dense tensor with values")
+            return tensor.to(self.dtype)
         self._compare(array.dtype, array.shape)
         if array.stype != NUMPY_STYPE:
-            raise MalformedError(
+            raise _MalformedError(
                 Reason.STYPE, f"needs stype {NUMPY_STYPE!r}; found {excerpt(array.stype)}"
             )
         return self._decode(array.data)
 
     def _compare(self, dtype: str, shape: tuple[int, ...]) -> None:
-        if dtype != self.name:
-            raise MalformedError(Reason.DTYPE, f"needs dtype {self.name}; found {excerpt(dtype)}")
+        if dtype != self.name and not (self.cast and self.is_float and dtype in _FLOATS):
+            cure = "; `cast_dtypes=True` would cast it" if dtype in _FLOATS else ""
+            raise _MalformedError(
+                Reason.DTYPE,
+                f"needs dtype {self.name}; found {excerpt(dtype)}{cure if self.is_float else ''}",
+            )
         if shape != self.shape:
-            raise MalformedError(Reason.SHAPE, f"needs shape {self.shape}; found {excerpt(shape)}")
+            raise _MalformedError(Reason.SHAPE, f"needs shape {self.shape}; found {excerpt(shape)}")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the model's array holds floating-point numbers."""
+        return self.dtype.is_floating_point
 
     def _decode(self, data: bytes) -> Tensor:
-        dtype = self._numpy_dtype
-        if dtype is None:
-            raise MalformedError(Reason.DTYPE, f"{self.name} arrays cannot be sent as bytes")
+        if not self._stored:
+            raise _MalformedError(Reason.DTYPE, f"{self.name} arrays cannot be sent as bytes")
         count = int(np.prod(self.shape, dtype=np.int64))
-        size = count * dtype.itemsize
-        if not size < len(data) <= size + _LONGEST_HEADER:
-            raise MalformedError(
-                Reason.BYTES, f"needs {size} bytes and a header; found {len(data)} bytes"
+        sizes = [count * dtype.itemsize for dtype in self._stored]
+        if not min(sizes) < len(data) <= max(sizes) + _LONGEST_HEADER:
+            raise _MalformedError(
+                Reason.BYTES, f"needs {sizes[0]} bytes and a header; found {len(data)} bytes"
             )
-        fortran, offset = self._header(data, dtype)
+        dtype, fortran, offset = self._header(data)
+        size = count * dtype.itemsize
         if len(data) - offset != size:
-            raise MalformedError(
+            raise _MalformedError(
                 Reason.BYTES, f"needs {size} bytes after the header; found {len(data) - offset}"
             )
         flat = (
             np.frombuffer(data, dtype=dtype, count=count, offset=offset) if count else np.empty(0)
         )
         values = flat.reshape(self.shape, order="F" if fortran else "C")
-        return torch.from_numpy(np.array(values, dtype=dtype, order="C"))
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite, and found as such
+            return torch.from_numpy(np.array(values, dtype=self._stored[0], order="C"))
 
-    def _header(self, data: bytes, dtype: np.dtype[Any]) -> tuple[bool, int]:
-        """Return whether the values lie in Fortran order, and where they start.
+    def _header(self, data: bytes) -> tuple[np.dtype[Any], bool, int]:
+        """Return the stored dtype, whether the values lie in Fortran order, where they start.
 
         What NumPy writes before the expected array is known, spaces aside, so its header is
         compared and nothing of it is evaluated.
@@ -124,14 +152,27 @@ class Expected:
         start = 8 + _LENGTH_BYTES.get(data[:8], 0)
         stop = start + int.from_bytes(data[8:start], "little")
         found = data[start:stop].translate(None, b" \n").replace(b",}", b"}")
-        for fortran in (False, True):
-            known = f"{{'descr': '{dtype.str}', 'fortran_order': {fortran}, 'shape': {self.shape}}}"
-            if found == known.replace(" ", "").encode():
-                return fortran, stop
-        raise MalformedError(
+        for dtype in self._stored:
+            for fortran in (False, True):
+                known = (
+                    f"{{'descr': '{dtype.str}', 'fortran_order': {fortran}, 'shape': {self.shape}}}"
+                )
+                if found == known.replace(" ", "").encode():
+                    return dtype, fortran, stop
+        raise _MalformedError(
             Reason.BYTES,
             f"needs the .npy header of {self.name} {self.shape}; found {excerpt(found)}",
         )
+
+
+# As Flower declares them: by name, or in the byte order that is not this machine's by code.
+_FLOATS = frozenset(
+    {"float16", "float32", "float64", *(f"{order}f{size}" for order in "<>" for size in (2, 4, 8))}
+)
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True)
@@ -175,46 +216,49 @@ class Vetting:
                 if error.code == BROKEN_REPLY:
                     found = excerpt(error.reason or "", 120)
                     return Rejection(node_id, Reason.UNREADABLE, f"cannot be read: {found}")
-                return Rejection(
-                    node_id, Reason.ERROR, f"error {error.code}: {excerpt(error.reason or '', 120)}"
-                )
-            metrics = self._metrics(message, finite=not with_arrays)
+                detail = f"error {excerpt(error.code)}: {excerpt(error.reason or '', 120)}"
+                return Rejection(node_id, Reason.ERROR, detail)
+            name, metrics = self._metrics(message, finite=not with_arrays)
             tensors = self._tensors(message) if with_arrays else {}
             if with_arrays:
                 self._check_declaration(message)
-        except MalformedError as problem:
+        except _MalformedError as problem:
             return Rejection(node_id, problem.reason, str(problem))
         except Exception as error:  # whatever a reply provokes is the reply's fault
             return Rejection(
                 node_id, Reason.UNREADABLE, f"{type(error).__name__}: {excerpt(str(error))}"
             )
-        return Reply(node_id, tensors, metrics)
+        records = message.content.items()
+        configs = {name: record for name, record in records if isinstance(record, ConfigRecord)}
+        return Reply(node_id, tensors, metrics, name, configs, declared_buffers(message.content))
 
-    def _metrics(self, message: Message, *, finite: bool) -> dict[str, MetricValue]:
+    def _metrics(self, message: Message, *, finite: bool) -> tuple[str, dict[str, MetricValue]]:
         if not message.has_content():
-            raise MalformedError(Reason.RECORDS, "needs records; found an empty reply")
-        found = [r for r in message.content.values() if isinstance(r, MetricRecord)]
+            raise _MalformedError(Reason.RECORDS, "needs records; found an empty reply")
+        found = [(n, r) for n, r in message.content.items() if isinstance(r, MetricRecord)]
         if len(found) != 1:
-            raise MalformedError(Reason.RECORDS, f"needs one MetricRecord; found {len(found)}")
-        metrics = dict(found[0])
+            raise _MalformedError(Reason.RECORDS, f"needs one MetricRecord; found {len(found)}")
+        name, metrics = found[0][0], dict(found[0][1])
         count = metrics.get(self.examples_key)
         if not isinstance(count, int | float) or not 0 <= count <= _MOST_EXAMPLES:
-            raise MalformedError(
+            raise _MalformedError(
                 Reason.NUM_EXAMPLES,
                 f"needs a count from 0 to 2⁵³ in {self.examples_key!r}; found {excerpt(count)}",
             )
-        if finite:
-            for key, value in metrics.items():
-                if not all(map(_is_number, value if isinstance(value, list) else [value])):
-                    raise MalformedError(
-                        Reason.METRICS, f"needs finite metrics; found {excerpt(key)}"
-                    )
-        return metrics
+        for key, value in metrics.items():
+            values = value if isinstance(value, list) else [value]
+            if not all(isinstance(item, int | float) for item in values):
+                raise _MalformedError(
+                    Reason.METRICS, f"needs numbers as metrics; found {excerpt(key)}"
+                )
+            if finite and not all(map(_is_number, values)):
+                raise _MalformedError(Reason.METRICS, f"needs finite metrics; found {excerpt(key)}")
+        return name, metrics
 
     def _tensors(self, message: Message) -> dict[str, Tensor]:
         found = {k: r for k, r in message.content.items() if isinstance(r, ArrayRecord)}
         if list(found) != [self.arrays_key]:
-            raise MalformedError(
+            raise _MalformedError(
                 Reason.RECORDS,
                 f"needs one ArrayRecord, {self.arrays_key!r}; found {excerpt(list(found)[:3])}",
             )
@@ -222,7 +266,7 @@ class Vetting:
         if record.keys() != self.expected.keys():
             extra = [key for key in record if key not in self.expected]
             missing = [key for key in self.expected if key not in record]
-            raise MalformedError(
+            raise _MalformedError(
                 Reason.KEYS,
                 f"needs the model's {len(self.expected)} arrays; found {len(extra)} unknown "
                 f"{excerpt(extra[:2])} and {len(missing)} missing {excerpt(missing[:2])}",
@@ -232,7 +276,7 @@ class Vetting:
     def _check_declaration(self, message: Message) -> None:
         found = declared(message.content)
         if found is not None and found != self.payload:
-            raise MalformedError(
+            raise _MalformedError(
                 Reason.PAYLOAD,
                 f"sends {found}s; this strategy expects {self.payload}s: set "
                 f"payload={found!r} or let the clients send {self.payload}s",
@@ -241,10 +285,10 @@ class Vetting:
     def _tensor(self, key: str, array: Array) -> Tensor:
         try:
             tensor = self.expected[key].read(array)
-        except MalformedError as problem:
-            raise MalformedError(problem.reason, f"{excerpt(key)} {problem}") from problem
+        except _MalformedError as problem:
+            raise _MalformedError(problem.reason, f"{excerpt(key)} {problem}") from problem
         if key in self.buffers and not is_finite(tensor):
-            raise MalformedError(Reason.NON_FINITE, f"{excerpt(key)} holds NaN or Inf")
+            raise _MalformedError(Reason.NON_FINITE, f"{excerpt(key)} holds NaN or Inf")
         return tensor
 
 

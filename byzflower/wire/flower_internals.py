@@ -39,6 +39,7 @@ __all__ = [
     "is_count_of_replies",
     "is_from_flower",
     "is_of_the_transport",
+    "relabel_source",
     "valid_replies",
 ]
 
@@ -94,6 +95,11 @@ def duplicate(message: Message, content: RecordDict) -> Message:
     if twin.metadata is message.metadata:
         raise _unsupported("Message._metadata")
     return twin
+
+
+def relabel_source(reply: Message, node_id: int) -> None:
+    """Set the node that a reply says it comes from."""
+    _set(reply, "_src_node_id", node_id)
 
 
 def assume_identity(run_id: int) -> None:

@@ -268,9 +268,9 @@ def honest(make_content: Any, count: int) -> list[RecordDict]:
     ]
 
 
-def robust(inner: str, **options: Any) -> Robust:
+def robust(inner: str, malicious: int = 1, **options: Any) -> Robust:
     payload = "gradient" if inner == "ServerSGD" else "model"
-    return Robust(INNER[inner](), "nnm > trimmed_mean", 1, payload, **options)
+    return Robust(INNER[inner](), "nnm > trimmed_mean", malicious, payload, **options)
 
 
 def check_layout(arrays: ArrayRecord | None) -> None:
@@ -289,8 +289,7 @@ def without_the_attacker(make_content: Any, make_round: Any) -> Callable[[str, b
 
     def run(inner: str, proven: bool) -> ArrayRecord:
         if (inner, proven) not in ALONE:
-            strategy = robust(inner)
-            strategy.num_malicious_nodes = 1 - proven
+            strategy = robust(inner, malicious=1 - proven)
             contents: list[Any] = honest(make_content, 6)
             contents[ATTACKER] = None
             ALONE[inner, proven] = make_round(strategy, MODEL, 6).run(contents)[0]
@@ -321,7 +320,8 @@ def test_hostile_reply_is_rejected_and_the_rest_aggregated(
     assert (metrics["robust-rows"], metrics["robust-f"]) == (5, int(reason is Reason.ERROR))
     assert metrics["robust-missing"] == 0
     assert strategy.conduct[104].rejections == {reason: 1}
-    assert metrics["train_loss"] == 2.0
+    # The losses 0, 1, 2, 4, 5 of the others, without the least and the greatest.
+    assert metrics["train_loss"] == pytest.approx((1 + 1 + 2 + 4 + 4) / 5)
 
 
 @pytest.mark.parametrize("inner", ["FedAvg", "FedAdam", "ServerSGD"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ from byzflower.strategies import (
 )
 
 OPTIONS = {
+    "risk": 0.01,
+    "too_few_nodes": "stop",
+    "cast_dtypes": True,
     "seed": 3,
     "max_skipped_rounds": 2,
     "quarantine_after": 4,
@@ -35,6 +39,15 @@ PRESETS: dict[str, Callable[..., Robust]] = {
     "RobustDSGD": RobustDSGD,
     "Rsa": lambda f, **options: Rsa(f, learning_rate=0.5, lam=0.1, **options),
 }
+
+
+def test_options_are_all_that_robust_has_and_no_server_step_fixes() -> None:
+    keywords = {
+        name
+        for name, parameter in inspect.signature(Robust).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert OPTIONS.keys() == keywords - {"buffers", "trusted_node", "fallback"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

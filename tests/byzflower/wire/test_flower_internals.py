@@ -24,6 +24,7 @@ from byzflower.wire.flower_internals import (
     is_count_of_replies,
     is_from_flower,
     is_of_the_transport,
+    relabel_source,
     valid_replies,
 )
 
@@ -114,3 +115,9 @@ def test_a_grid_of_flower_s_and_its_errors_are_told_from_ours():
     assert is_of_the_transport(unavailable("an id"))
     assert is_of_the_transport(ConnectionError())
     assert not is_of_the_transport(ValueError())
+
+
+def test_a_reply_can_come_from_nobody(message):
+    reply = Message(RecordDict(), reply_to=message)
+    relabel_source(reply, 0)
+    assert reply.metadata.src_node_id == 0

@@ -9,10 +9,10 @@ from flwr.app import Message
 from byzflower.strategies.rejections import Reason, Rejection, excerpt
 from byzflower.wire.flower_internals import SUPERLINK_NODE_ID
 
-__all__ = ["attribute"]
+__all__ = ["match_replies"]
 
 
-def attribute(
+def match_replies(
     replies: Iterable[Message], asked: Sequence[Message]
 ) -> tuple[dict[int, Message], list[Rejection]]:
     """Match replies with the messages they answer.

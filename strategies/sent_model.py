@@ -9,17 +9,17 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from byzflower.strategies.rejections import Reply
+from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.strategies.vetting import Expected, is_finite
 from byzflower.updates import Updates
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
 from byzflower.wire.payload import Payload
 
-__all__ = ["Model"]
+__all__ = ["SentModel"]
 
 
-class Model:
+class SentModel:
     """The arrays of one round, divided into parameters and buffers.
 
     Parameters
@@ -28,6 +28,17 @@ class Model:
         Model as the server sends it.
     buffers : collection of str, callable or None
         See `buffer_names`.
+    cast : bool
+        Whether replies may hold floating-point arrays of another precision or byte order.
+
+    Attributes
+    ----------
+    buffers : frozenset of str
+        Arrays that take the replies' median.
+    parameters : tuple of str
+        Arrays that the rule aggregates, in the model's order.
+    buffers_declared : bool
+        Whether that follows from what most replies declare.
 
     Raises
     ------
@@ -37,17 +48,16 @@ class Model:
         If no array is a parameter, or a parameter holds NaN or Inf.
     """
 
-    def __init__(self, arrays: ArrayRecord, buffers: Buffers = None) -> None:
+    def __init__(self, arrays: ArrayRecord, buffers: Buffers = None, *, cast: bool = False) -> None:
         self.tensors: dict[str, Tensor] = {key: to_tensor(a) for key, a in arrays.items()}
-        self.expected = {k: Expected(t.dtype, tuple(t.shape)) for k, t in self.tensors.items()}
-        names = buffer_names(self.tensors, buffers)
-        # A buffer that is not finite in the model itself (an attention mask) is no statistic.
-        constant = {key for key in names if not is_finite(self.tensors[key])}
-        self.buffers = names - constant
-        self.parameters = tuple(key for key in self.tensors if key not in names)
+        self.expected = {
+            k: Expected(t.dtype, tuple(t.shape), cast) for k, t in self.tensors.items()
+        }
+        self.buffers_declared = False
         for key, tensor in self.tensors.items():
             if tensor.is_complex():
                 raise TypeError(f"the model needs real arrays; found {tensor.dtype} in {key!r}")
+        self._divide(buffer_names(self.tensors, buffers))
         if not any(self.tensors[key].numel() for key in self.parameters):
             raise ValueError(
                 "the model needs a floating-point array that is no buffer and not empty; "
@@ -56,6 +66,67 @@ class Model:
         for key in self.parameters:
             if not is_finite(self.tensors[key]):
                 raise ValueError(f"the model needs finite parameters; found NaN or Inf in {key!r}")
+
+    def _divide(self, names: frozenset[str]) -> None:
+        # A buffer that is not finite in the model itself (an attention mask) is no statistic.
+        constant = {key for key in names if not is_finite(self.tensors[key])}
+        self.buffers = names - constant
+        self.parameters = tuple(key for key in self.tensors if key not in names)
+
+    def learn_buffers(self, replies: Sequence[Reply]) -> tuple[list[Reply], list[Rejection]]:
+        """Take for buffers what most replies declare, and what most return as it was sent.
+
+        Returns
+        -------
+        tuple of list of Reply, list of Rejection
+            Replies whose buffers are finite, and those whose are not.
+        """
+        half = len(replies) / 2
+        votes = Counter(
+            name for reply in replies for name in reply.buffers or () if name in self.tensors
+        )
+        self.buffers_declared = sum(reply.buffers is not None for reply in replies) > half
+        names = buffer_names(self.tensors)
+        if self.buffers_declared:
+            names = frozenset(
+                name
+                for name, tensor in self.tensors.items()
+                if not tensor.is_floating_point() or votes[name] > half
+            )
+        candidates = [key for key in self.tensors if key not in names]
+        unchanged = {key for key in candidates if self._returned_by_most(key, replies)}
+        if len(unchanged) < len(candidates):  # else nobody has trained, and nothing is known
+            names |= unchanged
+        if not set(self.tensors) - names:
+            return list(replies), []  # a model of buffers alone is nobody's
+        self._divide(names)
+        finite, odd = [], []
+        for reply in replies:
+            bad = [key for key in self.buffers if not is_finite(reply.tensors[key])]
+            if bad:
+                detail = f"{excerpt(bad[0])} holds NaN or Inf"
+                odd.append(Rejection(reply.node_id, Reason.NON_FINITE, detail))
+            else:
+                finite.append(reply)
+        return finite, odd
+
+    def _returned_by_most(self, key: str, replies: Sequence[Reply]) -> bool:
+        """Whether most replies hold an array exactly as it was sent."""
+        sent = self.tensors[key]
+        if not sent.numel():
+            return False
+        same = [
+            reply for reply in replies if _first(reply.tensors[key]) == _first(sent)
+        ]  # one number tells nearly always, so that nothing large is compared
+        if 2 * len(same) <= len(replies):
+            return False
+        equal = sum(torch.equal(reply.tensors[key].to(sent.device), sent) for reply in same)
+        return 2 * equal > len(replies)
+
+    @property
+    def size(self) -> int:
+        """Number of parameters, d."""
+        return sum(self.tensors[key].numel() for key in self.parameters)
 
     def record(self) -> ArrayRecord:
         """Return the arrays as they were sent."""
@@ -131,3 +202,7 @@ def _differences(rows: Sequence[Tensor], sent: Tensor) -> Tensor:
     for row, difference in zip(rows, block, strict=True):
         torch.sub(row, sent, out=difference)
     return block
+
+
+def _first(tensor: Tensor) -> float:
+    return float(tensor.reshape(-1)[0])

@@ -1,4 +1,4 @@
-"""One aggregation over vetted replies: the rule's value, and what it says about each node."""
+"""Aggregating vetted replies: the rule's value, and what it says about each node."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 
 from byzflower.errors import InfeasibleError
 from byzflower.steps import Aggregator, Explanation
-from byzflower.strategies.model import Model
 from byzflower.strategies.rejections import Reason, Rejection, Reply
+from byzflower.strategies.sent_model import SentModel
 from byzflower.strategies.vetting import is_finite
 from byzflower.updates import Updates
 from byzflower.wire.payload import Payload
 
-__all__ = ["Agreement", "agree"]
+__all__ = ["Aggregation", "aggregate_replies"]
 
 _FARTHEST = 1e6  # median distances; keeps averages over rounds finite
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Aggregation:
     """What a rule made of the replies.
 
     Attributes
@@ -59,9 +59,9 @@ class Agreement:
     clipped: frozenset[int] | None = None
 
 
-def agree(
+def aggregate_replies(
     rule: Aggregator,
-    model: Model,
+    model: SentModel,
     replies: Sequence[Reply],
     payload: Payload,
     f: int,
@@ -70,7 +70,7 @@ def agree(
     rng: torch.Generator | None = None,
     center: Tensor | None = None,
     measure_distances: bool = True,
-) -> Agreement:
+) -> Aggregation:
     """Apply a rule to the replies; report instead of raising where it is undefined.
 
     Parameters
@@ -100,10 +100,10 @@ def agree(
             f"`num_malicious_nodes` needs to cover the malformed replies; found f = {f} and "
             f"{malformed} such replies"
         )
-        return Agreement(replies, 0, failure=failure)
+        return Aggregation(replies, 0, failure=failure)
     f -= malformed
     if not replies:
-        return Agreement((), f, failure=InfeasibleError("a rule needs replies; found none"))
+        return Aggregation((), f, failure=InfeasibleError("a rule needs replies; found none"))
     updates = model.updates(replies, payload)
     if center is not None:
         center = center.to(updates.device)
@@ -112,9 +112,9 @@ def agree(
     except Exception as error:  # InfeasibleError, or whatever hostile values provoke in a rule
         finite = [i for i, reply in enumerate(replies) if _is_finite(reply, model)]
         used, rejections = _split(replies, finite)
-        return Agreement(used, max(0, f - len(rejections)), rejections, failure=error)
+        return Aggregation(used, max(0, f - len(rejections)), rejections, failure=error)
     used, rejections = _split(replies, explanation.kept)
-    return Agreement(
+    return Aggregation(
         used,
         f - len(rejections),
         rejections,
@@ -125,7 +125,7 @@ def agree(
     )
 
 
-def _is_finite(reply: Reply, model: Model) -> bool:
+def _is_finite(reply: Reply, model: SentModel) -> bool:
     return all(is_finite(reply.tensors[key]) for key in model.parameters)
 
 
