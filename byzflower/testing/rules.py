@@ -6,7 +6,7 @@ Each check is a function of a `Case`; its name is what `skip` takes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -115,7 +115,7 @@ def stacked_listed_and_blocked_rows_agree(case: Case) -> None:
     """Rows in another form give the same value."""
     x = case.rows()
     value = case.value(x)
-    blocks: list[Tensor | list[Tensor]] = [
+    blocks: list[Tensor | Sequence[Tensor]] = [
         x[:, :6].reshape(case.n, 2, 3),
         [row[6:7].clone() for row in x],
         x[:, 7:],

@@ -69,7 +69,7 @@ def test_models_that_no_rule_can_aggregate_are_refused_at_once(
         (
             {"inner": FedAvg},
             TypeError,
-            "`inner` needs a Flower strategy; found the class `FedAvg`: write",
+            "`inner` needs a Flower strategy; found the class `FedAvg`",
         ),
         (
             {"inner": Robust(FedAvg(), "mean", 0)},

@@ -3,7 +3,7 @@
 What is written reads like the program that runs::
 
     emitter = Emitter()
-    with emitter.function("double", x=POINTER, count=INDEX) as (x, count):
+    with emitter.function("double", {"x": POINTER, "count": INDEX}) as (x, count):
         with emitter.loop(0, count, step=8) as loop:
             place = emitter.place(x, loop.index, "float")
             emitter.store(emitter.load(Type("float", 8), place) * 2.0, place)
@@ -16,7 +16,7 @@ instructions ordered and merged, but no loop is unrolled and nothing is moved ou
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -364,7 +364,12 @@ class Emitter:
 
     @contextmanager
     def function(
-        self, name: str, *, contract: bool = False, internal: bool = False, **parameters: Type
+        self,
+        name: str,
+        parameters: Mapping[str, Type],
+        *,
+        contract: bool = False,
+        internal: bool = False,
     ) -> Iterator[list[Value]]:
         """Write a function; pointers among its parameters never overlap what others point at."""
         self.instructions, self.block = [], "entry"

@@ -116,9 +116,17 @@ def _text(element: Element) -> str:
     """
     emitter = Emitter()
     numbers = dict.fromkeys(("n", "middle", "columns", "tile", "side"), INDEX)
-    with emitter.function(
-        "gram", contract=True, rows=POINTER, **numbers, work=POINTER, out=POINTER
-    ) as (rows, n, middle, columns, tile, side, work, out):
+    parameters = {"rows": POINTER, **numbers, "work": POINTER, "out": POINTER}
+    with emitter.function("gram", parameters, contract=True) as (
+        rows,
+        n,
+        middle,
+        columns,
+        tile,
+        side,
+        work,
+        out,
+    ):
         stride = tile + _GAP
         centre = emitter.load_pointer(rows, middle)
         with emitter.loop(0, columns, tile) as tiles:

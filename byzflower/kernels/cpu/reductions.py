@@ -88,7 +88,8 @@ class _Program:
 
     def _function(self, name: str) -> AbstractContextManager[list[Value]]:
         pointers = dict.fromkeys(("rows", "mixed", "scratch"), POINTER)
-        return self.emitter.function(name, internal=True, **pointers, tile=INDEX, out=POINTER)
+        parameters = {**pointers, "tile": INDEX, "out": POINTER}
+        return self.emitter.function(name, parameters, internal=True)
 
     def _load(self, row: Value | int) -> Value:
         """Load a vector of a row, of the source or of the mixed tile."""
@@ -139,7 +140,10 @@ class _Program:
         cells = [(row, half) for row in range(ROWS_AT_ONCE) for half in (0, 1)]
         with (
             emitter.function(
-                "mix", contract=True, internal=True, **pointers, tile=INDEX, mixed=POINTER
+                "mix",
+                {**pointers, "tile": INDEX, "mixed": POINTER},
+                contract=True,
+                internal=True,
             ) as (rows, weights, counts, tile, mixed),
             emitter.loop(0, TILE, 2 * x.lanes) as columns,
         ):
@@ -174,9 +178,16 @@ class _Program:
         """Go through the tiles of columns."""
         emitter = self.emitter
         pointers = dict.fromkeys(("rows", "weights", "counts"), POINTER)
-        with emitter.function(
-            "reduce", **pointers, start=INDEX, stop=INDEX, out=POINTER, work=POINTER
-        ) as (rows, weights, counts, start, stop, out, mixed):
+        ends = {"start": INDEX, "stop": INDEX, "out": POINTER, "work": POINTER}
+        with emitter.function("reduce", {**pointers, **ends}) as (
+            rows,
+            weights,
+            counts,
+            start,
+            stop,
+            out,
+            mixed,
+        ):
             scratch = emitter.place(mixed, self.mixed_bytes)
             last = stop - TILE
             with emitter.loop(start, stop, TILE) as loop:
