@@ -20,8 +20,23 @@ __all__ = ["expression", "parse", "parse_attack", "parse_one"]
 _T = TypeVar("_T")
 _SHORT = {"lr": "learning_rate"}
 """Parameter → the name it stands for, in every spec."""
-_RENAMED = {("attack", "minmax"): "against_pool"}
-"""Kind and former name → the name of today; specs of the former are read with a warning."""
+_RENAMED = {"attack": {"minmax": "against_pool"}}
+"""By kind: former name → the name of today; specs of the former are read with a warning."""
+_ALIASES = {
+    "rule": {
+        "trmean": "trimmed_mean",
+        "cwtm": "trimmed_mean",
+        "comed": "median",
+        "cwmed": "median",
+        "geomed": "geometric_median",
+        "rfa": "geometric_median",
+        "cclip": "centered_clipping",
+    },
+    "attack": {"empire": "foe", "little": "alie"},
+}
+"""By kind: a name in other papers and libraries → the name here."""
+_EXAMPLES: dict[str, object] = {"tau": 1.5, "eps": 0.5, "alpha": 0.3, "initial": 0.1, "s": 2}
+"""Parameter → a value to show where it is missing."""
 _TEXT = {"preaggregator": "pre-aggregator", "dataset": "data set"}
 
 
@@ -127,6 +142,9 @@ def _one(kind: str) -> str:
 
 def _chain(spec: str) -> list[ast.expr]:
     node = expression(spec, 'a spec looks like "arc > nnm > krum(p=3)"')
+    if isinstance(node, ast.Tuple | ast.List) and node.elts:
+        written = " > ".join(map(ast.unparse, node.elts))
+        raise SpecError(f'steps are joined by >, as in "{written}"; found {spec!r}')
     if isinstance(node, ast.Compare) and all(isinstance(op, ast.Gt) for op in node.ops):
         return [node.left, *node.comparators]
     return [node]
@@ -138,15 +156,19 @@ def _build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: 
     head = node if call is None else call.func
     if not isinstance(head, ast.Name):
         found = ast.unparse(node)
-        hint = did_you_mean(found.replace(" - ", "_"), catalogue)
+        hint = did_you_mean(found.replace(" - ", "_"), _suggested(kind, catalogue))
         raise SpecError(f"{_one(kind)} is a name with parameters; found {found!r}{hint}")
-    name = head.id if head.id in catalogue else _RENAMED.get((kind, head.id), head.id)
+    known_as = {**_ALIASES.get(kind, {}), **_RENAMED.get(kind, {})}
+    name = head.id if head.id in catalogue else known_as.get(head.id, head.id)
     if name not in catalogue:
         hint = _hint(name, kind, catalogue)
         raise SpecError(f"unknown {_text(kind)} `{name}` in {spec!r}{hint}")
-    if name != head.id:
+    if name != head.id and head.id in _RENAMED.get(kind, {}):
         message = f"the {_text(kind)} `{head.id}` is now called `{name}`"
         warnings.warn(message, FutureWarning, stacklevel=2)
+    elif name != head.id and call is not None and call.args:
+        # Its parameter elsewhere may be another.
+        raise SpecError(f"`{head.id}` is `{name}` here; name its parameters; found {spec!r}")
     cls = catalogue[name]
     values = {} if call is None else _parameters(call, name, cls)
     try:
@@ -162,7 +184,8 @@ def _build(node: ast.expr, catalogue: Mapping[str, type[Any]], kind: str, spec: 
         ]
         if not missing:
             raise
-        raise SpecError(f"`{name}` needs {_listing(missing)}; found {spec!r}") from None
+        example = _example(name, missing)
+        raise SpecError(f"`{name}` needs {_listing(missing)}{example}; found {spec!r}") from None
     except ValueError as error:
         raise SpecError(str(error)) from None
 
@@ -217,4 +240,15 @@ def _hint(name: str, kind: str, catalogue: Mapping[str, object]) -> str:
         return f"; `{name}` is a pre-aggregator and needs a rule after it"
     if kind == "preaggregator" and name in rules():
         return f"; `{name}` is a rule and comes last"
-    return did_you_mean(name, catalogue) or f"; known: {', '.join(catalogue)}"
+    return did_you_mean(name, _suggested(kind, catalogue)) or f"; known: {', '.join(catalogue)}"
+
+
+def _suggested(kind: str, catalogue: Mapping[str, object]) -> list[str]:
+    # Nobody is led from a rule's misspelt name to the one that is not robust.
+    return [*(name for name in catalogue if name != "mean"), *_ALIASES.get(kind, {})]
+
+
+def _example(name: str, missing: list[str]) -> str:
+    if not set(missing) <= _EXAMPLES.keys():
+        return ""
+    return f", for instance {name}({', '.join(f'{key}={_EXAMPLES[key]}' for key in missing)})"

@@ -28,8 +28,6 @@ __all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_r
 FILE_NAME = "results.jsonl"
 # Where files lie does not determine a run.
 _NOT_IN_ID = ("data_dir", "download")
-_NAMES_OF_A_RUN = {"run", "rule", "attack"}
-
 Record = dict[str, Any]
 
 
@@ -175,10 +173,10 @@ def read_runs(folder: str | Path) -> list[Run]:
     for record in read_records(folder):
         identity = str(record.get("run"))
         if record.get("kind") == "config":
-            if missing := _NAMES_OF_A_RUN - record.keys():
+            if "run" not in record:
                 raise ExperimentError(
-                    f"{Path(folder) / FILE_NAME} needs the configs of runs; found one without "
-                    f"{', '.join(sorted(missing))}: choose another folder"
+                    f"{Path(folder) / FILE_NAME} needs the configs of runs, each with its `run`; "
+                    f"found one with {', '.join(record)}: choose another folder"
                 )
             repetitions.setdefault(identity, []).append(Run(record))
         elif record.get("kind") == "round" and identity in repetitions:

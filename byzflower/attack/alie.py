@@ -76,7 +76,9 @@ class ALIE(FactorAttack):
             raise ValueError(f"`{self.name}` needs z = baruch or none; found {self.z!r}")
         if (self.tau is None) == (self.z is None):
             found = "neither" if self.tau is None else "both"
-            raise ValueError(f"`{self.name}` needs either tau or z; found {found}")
+            raise ValueError(
+                f"`{self.name}` needs either tau or z, for instance alie(tau=1.5); found {found}"
+            )
         if self.z is None:
             super().check_factor()
 

@@ -48,7 +48,9 @@ def test_an_object_is_passed_through() -> None:
         ("arc > nnm", "unknown rule `nnm` .*; `nnm` is a pre-aggregator and needs a rule after it"),
         ("ARC > krum", r"unknown pre-aggregator `ARC` .*; did you mean `arc`\?"),
         ("trimmed-mean", r"found 'trimmed - mean'; did you mean `trimmed_mean`\?"),
-        ("geomed", "unknown rule `geomed` in 'geomed'; known: bulyan"),
+        ("tmean", "unknown rule `tmean` in 'tmean'; did you mean `trmean`"),
+        ("nnm, median", 'steps are joined by >, as in "nnm > median"; found'),
+        ("trmean(2)", "`trmean` is `trimmed_mean` here; name its parameters; found"),
         ("arc > mixtailor", "a pool takes steps before its members, not before itself"),
         ("krum(q=3)", "`krum` has no parameter `q`; it takes `p`"),
         ("mean(3)", r"`mean` takes no parameters; found 'mean\(3\)'"),
@@ -131,3 +133,44 @@ def test_an_attack_spec_is_one_step() -> None:
 def test_numpy_numbers_are_written_as_python_s() -> None:
     np = pytest.importorskip("numpy")
     assert bf.Krum(p=np.float64(2.5)).spec == "krum(p=2.5)"
+
+
+@pytest.mark.parametrize(
+    ("alias", "spec"),
+    [
+        ("trmean", "trimmed_mean"),
+        ("nnm > cwtm", "nnm > trimmed_mean"),
+        ("comed", "median"),
+        ("cwmed", "median"),
+        ("geomed", "geometric_median"),
+        ("rfa", "geometric_median"),
+        ("cclip(steps=3)", "centered_clipping(steps=3)"),
+    ],
+)
+def test_names_of_other_libraries_are_understood_and_written_in_one_spelling(alias, spec):
+    assert bf.parse(alias).spec == bf.parse(spec).spec
+
+
+@pytest.mark.parametrize("alias", ["empire", "little"])
+def test_attacks_have_the_names_of_their_papers_but_no_parameter_unnamed(alias):
+    name = "alie" if alias == "little" else "foe"
+    assert bf.parse_attack(f"{alias}(tau=2)").spec == f"{name}(tau=2)"
+    with pytest.raises(bf.SpecError, match=f"`{alias}` is `{name}` here; name its parameters"):
+        bf.parse_attack(f"{alias}(0.5)")
+
+
+@pytest.mark.parametrize(
+    "misspelt", ["meam", "maen", "tr_mean", "trimean", "mea", "means", "tr-mean"]
+)
+def test_no_misspelt_rule_leads_to_the_one_that_is_not_robust(misspelt):
+    with pytest.raises(bf.SpecError) as caught:
+        bf.parse(misspelt)
+    assert "did you mean `mean`" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["foe", "alie", "tailored"])
+def test_an_attack_without_its_factor_is_told_by_example(name):
+    with pytest.raises(bf.SpecError, match=f"needs .*, for instance {name}") as caught:
+        bf.parse_attack(name)
+    example = str(caught.value).partition("for instance ")[2].partition(";")[0]
+    assert bf.parse_attack(example).spec == example

@@ -41,7 +41,7 @@ def call(capsys, monkeypatch, tmp_path):
     [
         (["--rule", "krum", "--n", "8"], "`krum` needs n ≥ 2f+3 rows; found n = 8, f = 3"),
         (["--partition", "dirichlet(alpha=-1)"], "`dirichlet` needs alpha > 0; found -1"),
-        (["--rule", "meann"], "unknown rule `meann` in 'meann'; did you mean `mean`?"),
+        (["--rule", "meann"], "unknown rule `meann` in 'meann'; did you mean `trmean`?"),
         (["--attack", "foe(sigma=1)"], "`foe` has no parameter `sigma`; it takes `tau`"),
         (["--dataset", "mnits"], "unknown data set `mnits` in 'mnits'; did you mean `mnist`?"),
         (["--dataset", "covtype", "--data-dir", "none"], "`data-dir` needs none/covtype-balanced"),
@@ -122,7 +122,7 @@ def test_a_folder_of_another_program_is_refused(call, tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "results.jsonl").write_text('{"kind": "config", "id": 3}\n')
     code, _, err = call("run", *QUICK, "--out", "x")
-    assert (code, err.count("found one without attack, rule, run: choose another")) == (2, 1)
+    assert (code, err.count("found one with kind, id: choose another")) == (2, 1)
     (tmp_path / "file").touch()
     code, _, err = call("run", *QUICK, "--out", "file")
     assert code == 2

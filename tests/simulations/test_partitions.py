@@ -69,7 +69,7 @@ def test_classes_gives_each_class_its_own_clients(labels):
         ("dirichlet(alpha=0)", "`dirichlet` needs alpha > 0; found 0"),
         ("dirichlet(alpha='x')", "`dirichlet` needs alpha > 0; found 'x'"),
         ("dirichlet(alpha=1e999)", "`dirichlet` needs alpha > 0; found inf"),
-        ("dirichlet", "`dirichlet` needs `alpha`; found 'dirichlet'"),
+        ("dirichlet", "`dirichlet` needs `alpha`, for instance dirichlet(alpha=0.3); found"),
         ("dirichlet(beta=1)", "`dirichlet` has no parameter `beta`; it takes `alpha`, `min_size`"),
         (
             "dirichlet(alpha=1, min_size=0)",

@@ -75,12 +75,15 @@ def test_random_attacks_follow_the_generator(spec, honest) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("foe", "`foe` needs `tau`; found 'foe'"),
+        ("foe", "`foe` needs `tau`, for instance foe(tau=1.5); found 'foe'"),
         ("foe(tau=inf)", "`foe` needs a number or adaptive for tau; found 'inf'"),
         ("foe(tau=adaptive, grid=[])", "`foe` needs a grid of at least one number"),
         ("foe(tau=adaptive, draws=0)", "`foe` needs an integer draws ≥ 1; found 0"),
-        ("alie", "`alie` needs either tau or z; found neither"),
-        ("alie(tau=1, z=baruch)", "`alie` needs either tau or z; found both"),
+        ("alie", "`alie` needs either tau or z, for instance alie(tau=1.5); found neither"),
+        (
+            "alie(tau=1, z=baruch)",
+            "`alie` needs either tau or z, for instance alie(tau=1.5); found both",
+        ),
         ("alie(z=max)", "`alie` needs z = baruch or none; found 'max'"),
         ("tailored(eps=0)", "`tailored` needs eps > 0; found 0"),
         ("tailored(eps=largest)", "`tailored` needs a number, random or search for eps"),
