@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import byzflower
+from byzflower.simulations.cli.once import OnceCommand
 from byzflower.simulations.cli.own import import_own
 
 __all__ = ["app"]
@@ -55,4 +56,4 @@ def _root(
 
 for _name in COMMANDS:
     _module = import_module(f"byzflower.simulations.cli.{MODULES.get(_name, _name)}")
-    app.command(_name)(_module.command)
+    app.command(_name, cls=OnceCommand)(_module.command)

@@ -25,7 +25,10 @@ COLUMNS = ("name", "needs", "parameters", "reference", "what")
 
 def command(
     kind: Annotated[
-        str | None, typer.Argument(help=f"only one of {', '.join(KINDS)}", show_default="all")
+        str | None,
+        typer.Argument(
+            help=f"only one of {', '.join(KINDS)}; or a name, to see it whole", show_default="all"
+        ),
     ] = None,
 ) -> None:
     """List the names that options take.
@@ -42,7 +45,16 @@ def command(
     from byzflower.simulations.errors import unknown
 
     if kind is not None and kind not in KINDS:
-        raise unknown("list", kind, KINDS)
+        entries = [
+            (of, named[kind])
+            for kinds in KINDS.values()
+            for of in kinds
+            if kind in (named := registered(of))
+        ]
+        if not entries:
+            raise unknown("list", kind, KINDS)
+        typer.echo("\n\n".join(_whole(of, kind, cls) for of, cls in entries))
+        return
     screen = console()
     for chosen in KINDS if kind is None else (kind,):
         rows = sorted(_row(of, *named) for of in KINDS[chosen] for named in registered(of).items())
@@ -61,6 +73,14 @@ def _row(kind: str, name: str, cls: type[Any]) -> tuple[str, ...]:
     needs = "as its pool" if kind == "pool" else getattr(cls, "needs", "")
     reference = getattr(cls, "reference", "")
     return name, needs, _parameters(cls), reference, _first_line(cls)
+
+
+def _whole(kind: str, name: str, cls: type[Any]) -> str:
+    """Return an entry with all that its docstring says."""
+    named = dict(zip(COLUMNS, _row(kind, name, cls), strict=True))
+    facts = [f"{column}: {named[column]}" for column in COLUMNS[1:-1] if named[column]]
+    text = inspect.cleandoc(cls.__doc__ or "") if named["what"] else ""
+    return "\n".join([f"{name} ({kind})", *facts, *(["", text] if text else [])])
 
 
 def _parameters(cls: type[Any]) -> str:

@@ -80,6 +80,9 @@ def call(capsys, monkeypatch, tmp_path):
             "`learning_rate` needs a client that sends gradients",
         ),
         (["extra"], "Got unexpected extra argument (extra)"),
+        (["--attack", "nan", "--attack=zero"], "`--attack` needs one value; found it 2 times"),
+        (["--n", "9", "--num-clients", "8", "--n=7"], "`--n` needs one value; found it 3 times"),
+        (["--out", "a", "--out", "b"], "`--out` needs one value; found it 2 times"),
         (["median"], 'Got unexpected extra argument (median); did you mean --rule "median"?'),
         (["--device", "gpu"], "`device` needs a usable device; found 'gpu'; usable here: cpu"),
     ],
@@ -361,6 +364,15 @@ def test_list_names_everything_with_its_range(call):
     code, _, err = call("list", "rule")
     assert (code, err.count("\n")) == (2, 1)
     assert "did you mean `rules`?" in err
+
+
+def test_list_shows_one_entry_whole(call):
+    code, out, err = call("list", "alie")
+    assert (code, err) == (0, "")
+    assert out.startswith("alie (attack)\nparameters: tau=")
+    assert "Send the honest mean" in out
+    assert "How many draws of a randomised rule" in out
+    assert "trimmed_mean" not in out
 
 
 def test_list_tells_what_a_step_takes_in_one_line(call):
