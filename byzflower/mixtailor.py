@@ -66,6 +66,8 @@ class MixTailor(Configured, Aggregator):
     resampling
         Put ``resampling(s=…)`` before every member, for heterogeneous clients.
 
+    How many rules a pool needs: :func:`byzflower.theory.mixtailor.smallest_pool`.
+
     Examples
     --------
     >>> rule = MixTailor(pool=["krum", "arc > median"], resampling=2)

@@ -99,7 +99,8 @@ class RobustDSGD(Robust):
 class AggregaThor(Robust):
     """Multi-Krum with m = n − f − 2, or Bulyan over Krum (AggregaThor, Theorems 1 and 2).
 
-    Clients send gradients: ``byzflower.clients.algorithms.Gradient()``.
+    Clients send gradients: ``byzflower.clients.algorithms.Gradient()``. What the rules
+    cost where nobody is malicious: :func:`byzflower.theory.aggregathor.slowdown`.
 
     Parameters
     ----------

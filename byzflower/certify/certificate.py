@@ -69,8 +69,8 @@ class Certificate:
     lambda_found, kappa_found : float
         Largest ratios found: lower bounds of the true coefficients, infinite if none exists.
     holds : bool or None
-        Whether everything found respects what is proved, in each dimension; ``None`` if nothing is
-        proved and no unbounded input was found.
+        True where no violation was found of what is proved, in each dimension: a search, no proof.
+        ``None`` if nothing is proved and no unbounded input was found.
     source
         The theorems behind the bounds.
     one_draw

@@ -2,7 +2,8 @@
 
 One module a paper (``resam``, ``aggregathor``, ``byrd_saga``, ``mixtailor``, ``arc``), the
 relation between their coefficients, partial participation (``sampling``), and
-:func:`bounds`, which looks up the theorem that applies to a pipeline. Every function refuses
+:func:`bounds`, which looks up the theorem that applies to a pipeline; :func:`statements` those on
+random gradients, which no single input can contradict. Every function refuses
 arguments outside its statement's range with :class:`~byzflower.errors.InfeasibleError`.
 """
 
@@ -13,6 +14,7 @@ from byzflower.theory.breakdown import breakdown_point, max_faults
 from byzflower.theory.lookup import Bounds, bounds
 from byzflower.theory.relation import kappa_from_lambda, lambda_from_kappa
 from byzflower.theory.sampling import excess_probability, faults_per_round
+from byzflower.theory.statements import statements
 
 __all__ = [
     "Bounds",
@@ -28,4 +30,5 @@ __all__ = [
     "max_faults",
     "mixtailor",
     "resam",
+    "statements",
 ]

@@ -10,6 +10,7 @@ __all__ = [
     "capacity",
     "iid_error",
     "noniid_error",
+    "norm_exponent",
     "norm_price",
     "resilient_pool",
     "smallest_pool",
@@ -38,9 +39,17 @@ def norm_price(n: int, f: int, d: int, p: float) -> float:
     (1.0, 10.0, 100.0)
     """
     need("Λ", "d ≥ 1 and p ≥ 1", d >= 1 and p >= 1, d=d, p=p)
-    # p = ∞ is the limit: the exponent tends to 1
-    exponent = 1.0 if math.isinf(p) else (max(p, 2) - min(p, 2)) / p
-    return float(d**exponent) * capacity(n, f)
+    return float(d ** norm_exponent(p)) * capacity(n, f)
+
+
+def norm_exponent(p: float) -> float:
+    """(max{p,2} − min{p,2})/p, the power of d in Λ; 1 for p = ∞, its limit.
+
+    >>> norm_exponent(2), norm_exponent(4), norm_exponent(float("inf"))
+    (0.0, 0.5, 1.0)
+    """
+    need("Λ", "p ≥ 1", p >= 1, p=p)
+    return 1.0 if math.isinf(p) else (max(p, 2) - min(p, 2)) / p
 
 
 def iid_error(n: int, f: int, d: int, p: float, *, sigma: float) -> float:

@@ -42,7 +42,7 @@ def command(
     """Search for the inputs on which RULE errs most; compare with what is proved.
 
     RULE is a spec such as "arc > nnm > trimmed_mean". A counterexample is saved as .npz, in
-    --out or here; --replay runs it again. Exit code 0 whether the guarantee holds or not.
+    --out or here; --replay runs it again. Exit code 0 whether or not a violation is found.
     """
     if replay is not None:
         if rule is not None:
@@ -158,6 +158,7 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
     from rich.table import Table
 
     from byzflower.simulations.cli.terminal import console
+    from byzflower.theory import statements
 
     table = Table(
         "", "proved", "found", "in dimension", title=escape(_title(found)), title_justify="left"
@@ -172,6 +173,8 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
     screen = console()
     screen.print(table)
     screen.print(_verdict(found, record["counterexample"]), markup=False, highlight=False)
+    for line in statements(found.rule, found.n, found.f):
+        screen.print(f"also proved, not searched: {line}", markup=False, highlight=False)
 
 
 def _title(found: Certificate) -> str:
@@ -181,12 +184,12 @@ def _title(found: Certificate) -> str:
 
 def _verdict(found: Certificate, counterexample: object) -> str:
     if found.holds:
-        return f"holds: every input found respects {found.source}"
+        return f"no violation found: every input tried respects {found.source}"
     if found.holds is None:
         return "no theorem in these papers gives a coefficient, and no unbounded input was found"
     if found.lambda_witness.ratios.unbounded:
-        return f"does not hold: identical honest rows, another output; input in {counterexample}"
-    return f"does not hold: an input exceeds {found.source}; it is in {counterexample}"
+        return f"violated: identical honest rows, another output; input in {counterexample}"
+    return f"violated: an input exceeds {found.source}; it is in {counterexample}"
 
 
 def _plot(n: int, dimension: int | None, found: list[Certificate], folder: Path) -> None:

@@ -96,13 +96,17 @@ def test_the_table_says_what_was_found(byzflower):
     arguments = ("--n", 7, "--f", 2, "--dimension", 1, "--evaluations", 60)
     _, out, _ = byzflower("certify", "trimmed_mean", *arguments)
     assert "≤ 0.4" in out
-    assert "holds: every input found respects RESAM Proposition 4" in " ".join(out.split())
+    assert "no violation found: every input tried respects RESAM Proposition 4" in " ".join(
+        out.split()
+    )
     _, out, _ = byzflower("certify", "mean", *arguments)
     assert "unbounded" in out
-    assert "does not hold" in out
+    assert "violated: identical honest rows" in " ".join(out.split())
     _, out, _ = byzflower("certify", "bucketing(s=2) > median", "--n", 12, *arguments[2:])
     assert "one fixed draw known to the adversary" in " ".join(out.split())
     assert "no theorem in these papers" in out
+    _, out, _ = byzflower("certify", "multi_krum", *arguments)
+    assert "also proved, not searched: AggregaThor Lemma 1" in " ".join(out.split())
 
 
 def test_plots_need_no_rule(byzflower, tmp_path):
