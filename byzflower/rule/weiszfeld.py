@@ -14,7 +14,7 @@ __all__ = ["weiszfeld", "weiszfeld_each"]
 _GAP = 1e-9
 _STEPS = 200
 _ELEMENTS = 1 << 20  # of differences between points that exist at a time
-_MANY = 64  # points from which one problem's matrix products are worth more than sharing calls
+_MANY = 96  # points from which one problem's matrix products are worth more than sharing calls
 _EPS = np.finfo(np.float64).eps
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -212,3 +215,25 @@ def test_other_norms_stay_at_a_row_that_a_majority_shares() -> None:
     x[:6] = x[0]
     value = bf.GeometricMedian(p=4)(torch.from_numpy(x), f=3).numpy()
     np.testing.assert_allclose(value, x[0], atol=1e-8)
+
+
+def test_two_thousand_rows_fit_into_half_a_gibibyte() -> None:
+    """Also where they coincide, all or in two halves; n³ numbers would take sixty."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the system keeps no account of address space")
+    code = """
+import resource, torch, byzflower as bf
+x = torch.randn(2000, 64, generator=torch.Generator().manual_seed(0))
+rule = bf.GeometricMedian()
+rule(x[:100], f=3)
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + (512 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for rows in (x, x[:1].repeat(2000, 1), x[:2].repeat(1000, 1)):
+    found = rule.explain(rows, f=200)
+    assert found.steps[-1].note["gap"] <= 1e-9
+    total = (rows - found.value).double().norm(dim=1).sum()
+    for other in (*rows[:5], rows.mean(dim=0), rows.median(dim=0).values):
+        assert total <= (rows - other).double().norm(dim=1).sum() * (1 + 1e-6)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
