@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_RULE",
     "ENGINES",
+    "RISK",
     "Experiment",
     "by_field",
     "check_device",
@@ -38,6 +39,8 @@ __all__ = [
 ENGINES = ("batched", "inprocess", "ray")
 DEFAULT_RULE = "arc > nnm > trimmed_mean"
 """Where neither the experiment nor its client says another."""
+RISK = 1e-3
+"""Probability that some round of a run asks more colluders than its rule assumes."""
 # Options of before 0.2.0 → the one that holds them now, and how.
 _MOVED = {
     "beta": ("client", "momentum(beta=0.9)"),
@@ -90,6 +93,9 @@ class Experiment:
         0.0, "Server", "for the same clients: momentum coefficient of the server's steps"
     )
     rounds: int = _option(200, "Server", "number of rounds")
+    fraction_train: float = _option(
+        1.0, "Server", "share of the clients that each round asks, drawn anew"
+    )
     client: str = _option(
         "momentum",
         "Clients",
@@ -116,6 +122,19 @@ class Experiment:
     def honest(self) -> int:
         """Number of honest clients: n − f, or n without an attack."""
         return self.n if self.attack == "none" else self.n - self.f
+
+    @property
+    def asked(self) -> int:
+        """Number of clients that each round asks."""
+        # 0.29 × 100 is 28.999999999999996 in floating point.
+        return max(1, math.floor(self.n * self.fraction_train + 1e-9))
+
+    @property
+    def f_asked(self) -> int:
+        """Bound on the colluders among them, over all rounds but with probability `RISK`."""
+        from byzflower.strategies.faults import FaultBound  # noqa: PLC0415
+
+        return FaultBound(self.f, RISK).within(self.asked, self.n, self.rounds)
 
     @property
     def partitions(self) -> int:
@@ -155,6 +174,7 @@ class Experiment:
     def _check_numbers(self) -> None:
         for name in ("n", "batch_size", "rounds", "threads", "evaluate_every"):
             self._need(name, "an integer ≥ 1", lambda v: v >= 1)
+        self._need("fraction_train", "0 < fraction_train ≤ 1", lambda v: 0 < v <= 1)
         self._need("weight_decay", "a number ≥ 0", lambda v: 0 <= v < math.inf)
         self._need("server_momentum", "0 ≤ server_momentum < 1", lambda v: 0 <= v < 1)
         self._need("seed", "an integer from 0 to 2³¹−1", lambda v: 0 <= v < 2**31)
@@ -189,7 +209,7 @@ class Experiment:
         constant = isinstance(schedule, ConstantSchedule)
         self._spell("learning_rate", schedule(1) if constant else schedule.spec)
         rule = bf.parse(self.rule or client.own_rule or DEFAULT_RULE)
-        rule.check(self.n, self.f)
+        rule.check(self.asked, self.f_asked if self.asked < self.n else self.f)
         self._spell("rule", rule.spec)
         if self.attack != "none":
             attack = bf.parse_attack(self.attack)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flwr.serverapp.strategy import FedAvg
 
-from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.experiment import RISK, Experiment
 from byzflower.specs import parse
 from byzflower.strategies import Robust, ServerSGD
 from byzflower.strategies.trust import trusted_row
@@ -31,10 +31,11 @@ def notes_of(strategy: Robust) -> dict[str, object]:
 
 
 def make_strategy(experiment: Experiment) -> Robust:
-    """Build the strategy; it waits for all n clients and evaluates on none of them."""
+    """Build the strategy; it waits until all n clients are there and evaluates on none of them."""
     sampling: Any = {
         "fraction_evaluate": 0.0,
-        "min_train_nodes": experiment.n,
+        "fraction_train": experiment.fraction_train,
+        "min_train_nodes": experiment.asked,
         "min_available_nodes": experiment.n,
     }
     # A model that an attack has broken stays as it is, and its curve goes on.
@@ -49,6 +50,7 @@ def make_strategy(experiment: Experiment) -> Robust:
         experiment.f,
         experiment.payload,
         trusted_node=None if trusted is None else trusted + 1,
+        risk=RISK,
         seed=experiment.seed,
         max_skipped_rounds=patience,
         measure_distances=False,  # nobody reads the nodes' conduct after a simulation
