@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -73,8 +74,8 @@ class IID(Partition):
 class Dirichlet(Partition):
     """Each class divided in proportions drawn from a symmetric Dirichlet distribution.
 
-    The same rows as from Flower Datasets' ``DirichletPartitioner`` of the same seed, without its
-    imports, which take longer than a small run; redrawn until every client has ``min_size`` rows.
+    Drawn by Flower Datasets' ``DirichletPartitioner``; redrawn until every client has
+    ``min_size`` rows.
     """
 
     name: ClassVar[str] = "dirichlet"
@@ -82,9 +83,7 @@ class Dirichlet(Partition):
     alpha: float
     min_size: int = 1
 
-    _SEEDS: ClassVar[int] = 20
-    _DRAWS: ClassVar[int] = 11
-    """From one seed."""
+    _DRAWS: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
         if not _is_number(self.alpha) or not 0 < self.alpha < float("inf"):
@@ -95,28 +94,32 @@ class Dirichlet(Partition):
             )
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
-        classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        for attempt in range(self._SEEDS):
-            rng = np.random.default_rng(_other_seed(seed, attempt) if attempt else seed)
-            for _ in range(self._DRAWS):
-                shares = self._draw(classes, parts, rng)
-                if min(map(len, shares)) >= self.min_size:
-                    for share in shares:
-                        rng.shuffle(share)
-                    return shares
+        from datasets import Dataset  # type: ignore[import-untyped]  # noqa: PLC0415
+        from flwr_datasets.partitioner import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            DirichletPartitioner,
+        )
+
+        table = Dataset.from_dict({"label": labels.tolist(), "row": range(len(labels))})
+        for draw in range(self._DRAWS):
+            partitioner = DirichletPartitioner(
+                num_partitions=parts,
+                partition_by="label",
+                alpha=float(self.alpha),
+                min_partition_size=self.min_size,
+                seed=seed if draw == 0 else _other_seed(seed, draw),
+            )
+            partitioner.dataset = table
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # it warns at every redraw
+                    shares = [partitioner.load_partition(i)["row"][:] for i in range(parts)]
+            except ValueError:  # it gives up after a few redraws
+                continue
+            return [np.asarray(share, dtype=np.int64) for share in shares]
         raise ExperimentError(
             f"`dirichlet` needs a larger alpha or fewer clients to give each of {parts} clients "
             f"min_size = {self.min_size} of {len(labels)} rows; found alpha = {self.alpha}"
         )
-
-    def _draw(self, classes: list[Rows], parts: int, rng: np.random.Generator) -> list[Rows]:
-        """Cut each class where the sums of its drawn proportions fall."""
-        proportions = (rng.dirichlet(np.full(parts, float(self.alpha))) for _ in classes)
-        cut = [
-            np.split(rows, (np.cumsum(drawn) * len(rows)).astype(int)[:-1])
-            for rows, drawn in zip(classes, proportions, strict=True)
-        ]
-        return [np.concatenate(pieces) for pieces in zip(*cut, strict=True)]
 
 
 @register("partition")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -106,28 +104,3 @@ def test_an_impossible_division_is_refused_with_its_reason(spec, parts, message,
     with pytest.raises(ExperimentError) as caught:
         parse_partition(spec).split(labels, parts, 1)
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(("alpha", "parts", "least"), [(0.3, 10, 1), (0.1, 6, 3), (5, 12, 1)])
-def test_dirichlet_gives_the_rows_of_flower_datasets(labels, alpha, parts, least):
-    partitioners = pytest.importorskip("flwr_datasets.partitioner")
-    datasets = pytest.importorskip("datasets")
-    theirs = partitioners.DirichletPartitioner(
-        num_partitions=parts, partition_by="label", alpha=alpha, min_partition_size=least, seed=4
-    )
-    theirs.dataset = datasets.Dataset.from_dict({"label": labels, "row": range(len(labels))})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns at every redraw
-        expected = [theirs.load_partition(i)["row"][:] for i in range(parts)]
-    spec = f"dirichlet(alpha={alpha}, min_size={least})"
-    shares = parse_partition(spec).split(labels, parts, 4)
-    assert [share.tolist() for share in shares] == expected
-
-
-def test_dirichlet_goes_on_with_another_seed_where_one_gives_up(labels):
-    """The first seed's draws all leave somebody without the least size."""
-    spec, rng = parse_partition("dirichlet(alpha=0.2, min_size=12)"), np.random.default_rng(4)
-    classes = [np.flatnonzero(labels == label) for label in range(5)]
-    draws = [spec._draw(classes, 8, rng) for _ in range(spec._DRAWS)]
-    assert all(min(map(len, shares)) < 12 for shares in draws)
-    assert min(map(len, spec.split(labels, 8, 4))) >= 12
