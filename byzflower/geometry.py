@@ -25,11 +25,11 @@ _CANCELLED = 1e-4  # squares this small against their terms keep two digits in f
 
 
 class Geometry:
-    """The rows of a step's input, as coefficient vectors over measured generators.
+    """The rows that reach a step, each as coefficients over vectors measured once.
 
-    The generators are a centre r and the centred rows y_i = x_i − r. In each chunk of columns r
-    is a row with half of the rows about as near as about any other, so no minority of rows,
-    however large or placed, spoils the others' distances, and one pass suffices. A row of the
+    Those vectors, the generators, are a centre r and the centred rows y_i = x_i − r. In each chunk
+    of columns r is a row with half of the rows about as near as about any other, so no minority of
+    rows, however large or placed, spoils the others' distances, and one pass suffices. A row of the
     pipeline is c = (c_0, c_1 … c_N): x_i itself is e_0 + e_i, a clipped or mixed row any other
     combination. Squared distances are quadratic forms of coefficient *differences*, in which the
     common centre cancels exactly.
@@ -42,8 +42,9 @@ class Geometry:
         Indices of the original rows that hold only finite numbers (whose squares are finite,
         where distances are measured); the others are left out.
     unit : float
-        Length that one stands for in everything below; differs from 1 only for float64 updates
-        so large or small that their squares would leave float64's range.
+        The unit of length: multiply lengths measured here by it to get those of the updates. It
+        is 1 but for float64 updates so large or small that their squares would leave float64's
+        range.
     """
 
     def __init__(  # noqa: PLR0917

@@ -32,7 +32,7 @@ _WORTH_COMPILING = 1 << 15  # elements
 
 @dataclass(frozen=True)
 class Measured:
-    """What one pass over d tells.
+    """The Gram matrix of the updates, and which of them are finite.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Measured:
     finite : numpy.ndarray
         Which of x_1 … x_n[, v_0] hold only finite numbers that can be measured.
     unit : float
-        Length that one stands for.
+        The unit of length: 1 unless squares of the updates would leave float64's range.
     """
 
     gamma: Array
@@ -78,7 +78,7 @@ class _Measurement:
             and (center is None or (center.dtype == updates.dtype and center.is_contiguous()))
             and CentredRows.supports(updates.blocks[0])
         )
-        # Torch may be told to multiply float32 in fewer digits; the compiled code is not.
+        # Torch may be set to multiply float32 in fewer digits; the compiled code is not.
         self.narrow = self.compiled or (
             updates.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
         )

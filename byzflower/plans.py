@@ -1,4 +1,4 @@
-"""What a step decides: how the rows are mixed, weighed or reduced; and carrying that out."""
+"""How rows are to be mixed, weighted, reduced or voted on, and the code that then does it."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ class Step(Configured, ABC):
 class PreAggregator(Step):
     """A step that replaces the rows by linear combinations of them.
 
-    ``keeps_rows`` says whether new row i stands for row i, as a clipped row does and the average
-    of a group does not.
+    ``keeps_rows`` says whether new row i is still client i's, as a clipped row is and the average
+    of a group is not.
     """
 
     keeps_rows: ClassVar[bool] = False
@@ -161,7 +161,7 @@ class Pipeline(Aggregator):
 
     @property
     def _keeps_rows(self) -> bool:
-        """Whether the rule's row i stands for the i-th of the rows that are finite."""
+        """Whether the rule's row i comes from the i-th of the rows that are finite."""
         return all(step.keeps_rows for step in self.before)
 
     @property

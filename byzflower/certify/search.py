@@ -1,4 +1,4 @@
-"""The adversary in one dimension d: structured starts, then climbs from the best of them."""
+"""The search for worst inputs in one dimension d: known ones first, then ascent from the worst."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Start:
 class Search:
     """Worst inputs of ``rule`` among (n, d) arrays; ``run`` spends about ``evaluations`` calls.
 
-    ``carried`` are inputs of fewer dimensions that were bad there.
+    ``carried`` are the worst inputs found in fewer dimensions.
 
     Attributes
     ----------

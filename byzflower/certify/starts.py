@@ -1,7 +1,9 @@
-"""Inputs on which proofs and attacks live: clusters, simplices, opposed coordinates, far rows.
+"""Inputs that a search begins from: the worst cases of proofs, and what attacks send.
 
-Each start is an (n, d) array; which n−f of its rows are called honest is decided afterwards, for
-the worst. The first n−f rows are built as the honest ones.
+Clusters, simplices, opposed coordinates and far rows.
+
+Each is an (n, d) array; which n−f of its rows count as honest is decided afterwards, so that the
+ratio is largest. The first n−f rows are built as the honest ones.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ __all__ = ["excess_probability", "faults_per_round"]
 
 
 def excess_probability(N: int, F: int, k: int, f: int) -> Fraction:
-    """Exact chance that more than f of the k sampled clients are Byzantine.
+    """Exact probability that more than f of the k sampled clients are Byzantine.
 
     P[X > f] = Σ_{x>f} C(F, x) C(N−F, k−x) / C(N, k), in integers.
 
@@ -37,8 +37,8 @@ def excess_probability(N: int, F: int, k: int, f: int) -> Fraction:
 def faults_per_round(N: int, F: int, k: int, delta: float | Fraction) -> int:
     """Smallest f such that more than f of the k clients are Byzantine with probability < δ.
 
-    For T rounds at once, pass δ/T (union bound). The comparison is exact: a float δ stands for the
-    fraction it stores.
+    For T rounds at once, pass δ/T (union bound). The comparison is exact, with the
+    binary fraction that a float δ holds.
 
     Raises
     ------

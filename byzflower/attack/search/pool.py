@@ -36,8 +36,8 @@ def defined_members(rule: Aggregator, n: int, f: int) -> Counter[Pipeline]:
 def expected(candidates: Candidates, draws: int) -> Effect:
     """Return each candidate's effect on the server's own rule, averaged over what it may draw.
 
-    Of a pool with more than ``draws`` different members, that many draws stand for all: the
-    colluders know the pool, not the draw.
+    The colluders know the pool, not which member is drawn. Of a pool with more than ``draws``
+    different members, that many drawn at random are averaged over.
     """
     rule, rng = candidates.seen.rule, candidates.seen.rng
     if rule is None:

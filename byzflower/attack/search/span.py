@@ -14,7 +14,7 @@ __all__ = ["CandidateGeometry", "Span"]
 
 
 class Span:
-    """What the server's rows are made of, measured once for all candidates.
+    """Vectors whose combinations are the server's rows under every candidate, measured once.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A range of columns, and what all candidates of a family bring about there."""
+"""The part of ‖R − ḡ‖² and ⟨R, ḡ⟩ that a range of columns contributes, for many candidates."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Pattern:
     def is_closed(self) -> bool:
         """Whether the closed form holds.
 
-        The copies, however far, must leave the reduction within reach of the others. Equally
-        near the median must be no values but by chance: their rows, not their order, would decide.
+        The copies must be too few to decide the reduction alone, and no two values may always be
+        equally near the median: ties go by the rows' indices, which sorting forgets.
         """
         p, copies, count = len(self.rows), self.copies, self.reduction.count
         if self.reduction.kind == "trimmed_mean":
