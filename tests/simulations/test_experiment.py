@@ -82,7 +82,7 @@ def test_options_have_the_field_s_names_too():
         ({"download": "yes"}, "`download` needs true or false; found 'yes'"),
         ({"engine": "spark"}, "`engine` needs one of batched, inprocess, ray; found 'spark'"),
         ({"byzantine_data": "all"}, "`byzantine_data` needs one of none, own; found 'all'"),
-        ({"device": "gpu7"}, "`device` needs a usable device; found 'gpu7': "),
+        ({"device": "gpu7"}, "`device` needs a usable device; found 'gpu7'; usable here: cpu"),
     ],
 )
 def test_a_wrong_value_names_option_requirement_and_finding(options, message):

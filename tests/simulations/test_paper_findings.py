@@ -29,10 +29,9 @@ def mnist(data_dir):
 
 def test_resam_momentum_beats_a_little_is_enough(mnist):
     """RESAM Figure 1, second column: β = 0 fails, β = 0.99 learns."""
-    setup = {"n": 15, "f": 5, "attack": "alie(tau=1)", "clip": 2.0, "rounds": 400}
-    without = final_accuracy(mnist, rule="trimmed_mean", **setup)
-    momentum = {"client": "momentum", "beta": 0.99}
-    with_momentum = final_accuracy(mnist, rule="trimmed_mean", **setup, **momentum)
+    setup = {"n": 15, "f": 5, "attack": "alie(tau=1)", "rounds": 400, "rule": "trimmed_mean"}
+    without = final_accuracy(mnist, client="gradient(clip=2)", **setup)
+    with_momentum = final_accuracy(mnist, client="momentum(beta=0.99, clip=2)", **setup)
     assert without < 0.5
     assert with_momentum > 0.85
 
@@ -46,7 +45,7 @@ def test_resampling_beats_sample_duplicating(mnist):
         "n": 30,
         "f": 6,
         "attack": "duplicate",
-        "batch": 32,
+        "batch_size": 32,
         "rounds": 300,
     }
     byrd_sgd = final_accuracy(mnist, rule="geometric_median", **setup)
@@ -61,7 +60,7 @@ def test_resampling_beats_sample_duplicating(mnist):
 
 def test_mixtailor_stays_near_the_omniscient_mean_where_krum_falls(mnist):
     """MixTailor Figure 2 (ε = 0.2), with a pool of one rule a class."""
-    setup = {"batch": 50, "rounds": 300, "learning_rate": 0.05, "server_momentum": 0.9}
+    setup = {"batch_size": 50, "rounds": 300, "learning_rate": 0.05, "server_momentum": 0.9}
     attacked = {"n": 12, "f": 2, "attack": "tailored(eps=0.2)"}
     pool = "mixtailor(pool=[krum, median, geometric_median, 'bulyan'])"
     omniscient = final_accuracy(mnist, n=10, f=0, attack="none", rule="mean", **setup)
