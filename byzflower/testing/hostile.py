@@ -73,7 +73,7 @@ def honest_reply(
     arrays = {}
     for key, value in model.items():
         if value.dtype.kind != "f":
-            arrays[key] = Array(value + 1)
+            arrays[key] = Array(np.asarray(value + 1, value.dtype))
             continue
         update = 0.3 + rng.normal(scale=0.1, size=value.shape)
         arrays[key] = Array(np.asarray(update if gradient else value + update, value.dtype))

@@ -18,7 +18,16 @@ from byzflower.testing.contract import ContractError
 from byzflower.testing.hostile import HOSTILE, MODEL, HostileReply, honest_reply
 from byzflower.testing.rounds import Round
 
-__all__ = ["ATTACKER", "Outcome", "Reference", "check_strategy", "judge", "outcome", "play"]
+__all__ = [
+    "ATTACKER",
+    "CAPTURED",
+    "Outcome",
+    "Reference",
+    "check_strategy",
+    "judge",
+    "outcome",
+    "play",
+]
 
 Model: TypeAlias = Mapping[str, npt.NDArray[Any]]
 

@@ -27,22 +27,29 @@ class Suite(StrEnum):
     engines = "engines"
     end_to_end = "end-to-end"
     startup = "startup"
+    robustness = "robustness"
 
 
 def command(
-    suite: Annotated[Suite, typer.Argument(help="rules, attacks, engines, end-to-end or startup")],
+    suite: Annotated[Suite, typer.Argument(help="what to measure")],
     *,
     repeats: Annotated[int, typer.Option(min=1, help="counted repetitions")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     ray: Annotated[bool, typer.Option(help="include Ray workers")] = True,
-    out: Annotated[Path, typer.Option(help="folder for results.jsonl")] = Path("runs/bench"),
+    out: Annotated[
+        Path, typer.Option(help="folder for results.jsonl; of robustness, one or an .md file")
+    ] = Path("runs/bench"),
 ) -> None:
     """Measure medians and ratios against installed peers and against the limits.
 
     Subjects run in turn, and a ratio is the median over repetitions of the pairwise ratios; where
     results disagree no ratio is printed. Peers are measured where they are installed (ByzFL by the
-    `bench` extra); of what Flower ships, its own strategies.
+    `bench` extra); of what Flower ships, its own strategies. `robustness` sets a corpus of hostile
+    replies against Flower's strategies and `Robust`, and writes a page.
     """
+    if suite is Suite.robustness:
+        _robustness(out if out.suffix == ".md" else out / "robustness.md")
+        return
     from byzflower.simulations.bench import training  # Flower sets its level when imported
     from byzflower.simulations.experiment import check_device
     from byzflower.simulations.results import ResultsFile
@@ -86,6 +93,25 @@ def _suite(
     for attack, rounds in (("foe(tau=10)", 30), ("foe(tau=adaptive)", 6)):
         experiment = dataclasses.replace(training.ARC_MNIST(attack), device=device, rounds=rounds)
         yield from training.bench_end_to_end(experiment, repeats=repeats)
+
+
+def _robustness(out: Path) -> None:
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from byzflower.simulations.bench.robustness import FINE, STRATEGIES, page, table
+    from byzflower.simulations.cli.terminal import console
+    from byzflower.testing.hostile import HOSTILE
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console()) as progress:
+        bars = {name: progress.add_task(name, total=len(HOSTILE)) for name in STRATEGIES}
+        cells = table(done=lambda strategy, kind: progress.advance(bars[strategy]))
+    for name, column in cells.items():
+        fine = sum(found == FINE for found in column.values())
+        typer.echo(f"{name}: fine in {fine} of {len(column)}")
+    out.write_text(page(cells), encoding="utf-8")
+    typer.echo(f"written to {out}")
 
 
 def _memory(results: ResultsFile) -> None:
