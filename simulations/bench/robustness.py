@@ -9,6 +9,7 @@ import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TypeAlias
 
@@ -133,8 +134,7 @@ def table(
     order = sorted(strategies, key=lambda name: name != "Bulyan")
     with ThreadPoolExecutor(min(len(order), os.cpu_count() or 1)) as pool:
         futures = {
-            name: pool.submit(column, name, kinds, done=lambda kind, name=name: done(name, kind))
-            for name in order
+            name: pool.submit(column, name, kinds, done=partial(done, name)) for name in order
         }
         return {name: futures[name].result() for name in strategies}
 
