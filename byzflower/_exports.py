@@ -1,6 +1,7 @@
 """The names of ``byzflower`` itself, each once; the package loads this module on first use."""
 
 from byzflower.attack import Attack as Attack
+from byzflower.attack.parsing import parse_attack as parse_attack
 from byzflower.errors import BudgetError as BudgetError
 from byzflower.errors import InfeasibleError as InfeasibleError
 from byzflower.errors import SpecError as SpecError
@@ -39,7 +40,6 @@ from byzflower.rule import MultiKrumStar as MultiKrumStar
 from byzflower.rule import SignVotes as SignVotes
 from byzflower.rule import TrimmedMean as TrimmedMean
 from byzflower.specs import parse as parse
-from byzflower.specs import parse_attack as parse_attack
 from byzflower.steps import Aggregator as Aggregator
 from byzflower.steps import Explanation as Explanation
 from byzflower.steps import Pipeline as Pipeline

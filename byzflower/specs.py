@@ -6,16 +6,13 @@ import ast
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from byzflower.errors import SpecError, did_you_mean
 from byzflower.registry import pools, preaggregators, registered, rules
 from byzflower.steps import Aggregator, PreAggregator, Rule, compose
 
-if TYPE_CHECKING:
-    from byzflower.attack import Attack
-
-__all__ = ["expression", "parse", "parse_attack", "parse_one"]
+__all__ = ["expression", "parse", "parse_one"]
 
 _T = TypeVar("_T")
 _SHORT = {"lr": "learning_rate"}
@@ -76,17 +73,6 @@ def parse(spec: str | Aggregator) -> Aggregator:
         return compose(*(cast(PreAggregator, step) for step in steps), rule)
     except ValueError as error:
         raise SpecError(str(error)) from None
-
-
-def parse_attack(spec: str | Attack) -> Attack:
-    """Build the attack that a spec string describes.
-
-    >>> parse_attack("alie(tau=1.5)").spec
-    'alie(tau=1.5)'
-    """
-    from byzflower.attack import Attack  # noqa: PLC0415  (attacks parse rules)
-
-    return parse_one(spec, "attack", Attack)
 
 
 def parse_one(spec: str | _T, kind: str, base: type[_T]) -> _T:

@@ -15,6 +15,7 @@ from byzflower.attack.gaussian import Gaussian
 from byzflower.attack.ipm import IPM
 from byzflower.attack.label_flip import LabelFlip, flip_labels
 from byzflower.attack.mimic import Mimic
+from byzflower.attack.parsing import parse_attack
 from byzflower.attack.random import Random
 from byzflower.attack.search.observation import Observation
 from byzflower.attack.sign_flip import SignFlip
@@ -38,6 +39,7 @@ __all__ = [
     "Tailored",
     "Zero",
     "flip_labels",
+    "parse_attack",
 ]
 
 

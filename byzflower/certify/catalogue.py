@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from byzflower.attack.parsing import parse_attack
 from byzflower.certify.ratio import Array
 from byzflower.registry import attacks
-from byzflower.specs import parse_attack
 from byzflower.steps import Aggregator
 
 __all__ = ["attacked"]

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from byzflower.aggregator import Aggregator
 from byzflower.attack import Attack
+from byzflower.attack.parsing import parse_attack
 from byzflower.registry import attacks
-from byzflower.specs import parse, parse_attack
+from byzflower.specs import parse
 from byzflower.testing.contract import (
     DTYPES,
     frozen_value,

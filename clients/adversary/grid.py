@@ -14,9 +14,10 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from byzflower.attack import Attack, SignFlip
+from byzflower.attack.parsing import parse_attack
 from byzflower.clients.adversary.forgery import Forgery
 from byzflower.errors import InfeasibleError
-from byzflower.specs import parse, parse_attack
+from byzflower.specs import parse
 from byzflower.steps import Aggregator
 from byzflower.validation import non_negative_int
 from byzflower.wire.buffers import Buffers
