@@ -35,7 +35,7 @@ class FaultBound:
     >>> FaultBound(4, risk=0.01).within(asked=10, federation=40, rounds=100)
     4
     >>> FaultBound(100, risk=0.01).within(asked=50, federation=1000, rounds=100)
-    16
+    14
     """
 
     nodes: int | float

@@ -54,9 +54,9 @@ def capped_metrics(replies: Sequence[Reply], f: int) -> list[dict[str, MetricVal
 
     Examples
     --------
-    >>> claims = [{"loss": 0.5}, {"loss": 0.7}, {"loss": 0.6}, {"loss": 1e30}, {"note": 1}]
+    >>> claims = [{"loss": 5.0}, {"loss": 7.0}, {"loss": 6.0}, {"loss": 1e30}, {"note": 1}]
     >>> [c["loss"] for c in capped_metrics([Reply(i, {}, c) for i, c in enumerate(claims)], f=1)]
-    [0.6, 0.7, 0.6, 0.7, 0.65]
+    [6.0, 7.0, 6.0, 7.0, 6.5]
     """
     finite = [finite_metrics(reply.metrics) for reply in replies]
     capped: list[dict[str, MetricValue]] = [{} for _ in replies]
