@@ -1,7 +1,8 @@
-"""Kill runs with SIGKILL at random lines of code and resume them; print each final model's hash.
+"""Kill runs with SIGKILL at random lines of code and resume them; print a hash of each one's end.
 
-The first line is the run that nobody kills. Run by test_checkpoint.py in a process of its own:
-children are forked, which is safe only where torch has started no threads.
+``killed_runs.py FOLDER KILLS app`` runs a strategy as a Flower app does, ``… run`` what
+``byzflower run`` does. The first line is the run that nobody kills. Run by tests in a process of
+its own: children are forked, which is safe only where torch has started no threads.
 """
 
 from __future__ import annotations
@@ -12,19 +13,27 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord
 from flwr.serverapp.strategy import FedAdam
 
 from byzflower.clients import ClientTask, LocalSGD, Objective, make_client_app
 from byzflower.simulations.engines import run_in_process
+from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.recording import record_run
+from byzflower.simulations.results import ResultsFile, read_records
 from byzflower.strategies import Checkpoint, Robust
 
 ROUNDS = 5
-WATCHED = ("statefile.py", "checkpoint.py", "rounds.py", "zipfile.py", "robust.py")
+WATCHED = (
+    *("statefile.py", "checkpoint.py", "rounds.py", "zipfile.py", "robust.py"),
+    *("recording.py", "results.py", "runner.py"),
+)
 
 
 def load(context: Any) -> ClientTask:
@@ -34,7 +43,21 @@ def load(context: Any) -> ClientTask:
     return ClientTask(Objective(model), x, x[:, :3].argmax(1), partition_id=i, batch_size=4)
 
 
-def run(folder: Path) -> str:
+def recorded(folder: Path) -> str:
+    """Return the hash of a recorded run's model and rounds."""
+    options = {"rounds": ROUNDS, "n": 6, "f": 1, "model": "softmax", "partition": "iid"}
+    client = {"client": "saga", "attack": "mimic(warmup=3)", "rule": "bucketing(s=2) > median"}
+    with ResultsFile(folder) as results:
+        record_run(Experiment.from_options({**options, **client}), results, checkpoint_every=1)
+    (model,) = folder.glob("model-*.npz")
+    rounds = [record for record in read_records(folder) if record["kind"] == "round"]
+    arrays = [array.tobytes() for _, array in sorted(np.load(model).items())]
+    return hashlib.sha256(b"".join([*arrays, repr(rounds).encode()])).hexdigest()
+
+
+def app(folder: Path) -> str:
+    """Return the hash of the model that a strategy ends with."""
+
     def serve(grid: Any, context: Any) -> str:
         strategy = Robust(
             FedAdam(fraction_evaluate=0.0, beta_1=0.9, beta_2=0.9),
@@ -53,7 +76,7 @@ def run(folder: Path) -> str:
     return str(run_in_process(serve, make_client_app(load, LocalSGD(2, 0.1)), 6))
 
 
-def lines_of(folder: Path, kill_at: int | None) -> int:
+def lines_of(run: Callable[[Path], str], folder: Path, kill_at: int | None) -> int:
     """Count the watched lines that a run executes; kill the process at one of them."""
     seen = 0
 
@@ -75,17 +98,17 @@ def lines_of(folder: Path, kill_at: int | None) -> int:
     return seen
 
 
-def main(folder: Path, kills: int) -> None:
+def main(folder: Path, kills: int, run: Callable[[Path], str]) -> None:
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    total = lines_of(folder / "counted", None)
+    total = lines_of(run, folder / "counted", None)
     print("nobody", run(folder / "whole"))
     moments = random.Random(7)
     for number in range(kills):
         kill_at = moments.randint(1, total)
         child = os.fork()
         if child == 0:
-            lines_of(folder / str(number), kill_at)
+            lines_of(run, folder / str(number), kill_at)
             os._exit(1)  # it was to be killed
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
@@ -94,4 +117,4 @@ def main(folder: Path, kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), {"app": app, "run": recorded}[sys.argv[3]])

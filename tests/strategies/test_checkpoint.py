@@ -327,10 +327,16 @@ def test_what_is_no_tree_is_refused_and_leaves_no_file(value: Any, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_kill_9_at_random_moments_loses_no_more_than_the_round_at_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["app", "run"])
+def test_kill_9_at_random_moments_loses_no_more_than_the_round_at_work(
+    kind: str, tmp_path: Path
+) -> None:
     script = Path(__file__).with_name("killed_runs.py")
     done = subprocess.run(
-        [sys.executable, script, str(tmp_path), "20"], capture_output=True, text=True, check=False
+        [sys.executable, script, str(tmp_path), "20", kind],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()
