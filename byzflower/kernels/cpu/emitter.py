@@ -315,10 +315,6 @@ class Emitter:
         """Return a number, in every lane."""
         return Value(self, kind, kind.constant(number))
 
-    def comment(self, text: str) -> None:
-        """Say in the text what comes next."""
-        self.instructions.append(Instruction(f"  ; {text}"))
-
     def call(self, kind: Type | None, name: str, *arguments: Value, flags: str = "") -> Value:
         """Call a function; of LLVM's own, declare it. Without ``kind``, it returns nothing."""
         given = ", ".join(map(str, arguments))
@@ -406,15 +402,6 @@ class Emitter:
         after = loop.index + step
         loop.turn(loop.index, after)
         self._close(loop, after < stop, head)
-
-    @contextmanager
-    def repeat(self) -> Iterator[Loop]:
-        """Write a loop that runs again while the value given to ``index`` is true."""
-        before, head = self.block, self._label("loop")
-        self._go(head)
-        loop = Loop(self, before, head)
-        yield loop
-        self._close(loop, loop.index, head)
 
     def _close(self, loop: Loop, more: Value, head: str) -> None:
         loop.close()
