@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from byzflower.errors import InfeasibleError
-from byzflower.updates import Updates
+from byzflower.updates import Rows, Updates
 
 __all__ = ["Aggregator", "Explanation", "StepReport", "is_defined"]
 
@@ -53,7 +53,12 @@ class Explanation:
 
 
 class Aggregator(ABC):
-    """Anything that turns n updates, f of them possibly faulty, into one vector."""
+    """Anything that turns n updates, f of them possibly faulty, into one vector.
+
+    A sub-class defines ``spec``, ``check`` and ``_explain``. A rule of one's own is better derived
+    from :class:`byzflower.Rule`, a pre-aggregator from :class:`byzflower.PreAggregator`: these
+    decide on the Gram matrix and get the rest.
+    """
 
     @property
     @abstractmethod
@@ -74,10 +79,9 @@ class Aggregator(ABC):
     def check(self, n: int, f: int) -> None:
         """Raise :class:`InfeasibleError` unless defined for n rows of which f may be faulty."""
 
-    @abstractmethod
     def explain(
         self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        x: Rows,
         f: int,
         *,
         rng: torch.Generator | None = None,
@@ -97,6 +101,11 @@ class Aggregator(ABC):
         center
             Vector (d,) for rules with ``needs_center``: usually the previous aggregate.
 
+        Returns
+        -------
+        Explanation
+            The aggregate, the weight of each row, and a report of each step.
+
         Raises
         ------
         InfeasibleError
@@ -104,11 +113,30 @@ class Aggregator(ABC):
         ValueError
             If ``f`` is no count, or ``x`` or ``center`` has a shape, dtype or value that cannot be
             aggregated.
+
+        Examples
+        --------
+        >>> import byzflower as bf
+        >>> rows = torch.tensor([[1.0], [2.0], [4.0], [7.0], [90.0]])
+        >>> found = bf.parse("krum").explain(rows, f=1)
+        >>> found.value, found.steps[0].note
+        (tensor([2.]), {'selected': (1,)})
         """
+        return self._explain(Updates.of(x), f, rng, center)
+
+    @abstractmethod
+    def _explain(
+        self,
+        updates: Updates,
+        f: int,
+        rng: torch.Generator | None,
+        center: torch.Tensor | None,
+    ) -> Explanation:
+        """Do what :meth:`explain` says of its arguments."""
 
     def __call__(
         self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        x: Rows,
         f: int,
         *,
         rng: torch.Generator | None = None,

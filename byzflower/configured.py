@@ -1,4 +1,4 @@
-"""What a spec describes, a frozen dataclass of parameters under a name, and its spelling."""
+"""Base class of everything that specs describe, and the text of a spec."""
 
 from __future__ import annotations
 

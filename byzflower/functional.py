@@ -16,9 +16,6 @@ tensor([ 30.6667, -28.6667])
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +24,7 @@ from byzflower import preaggregator as _steps
 from byzflower import rule as _rules
 from byzflower.geometry import Geometry
 from byzflower.steps import Pipeline, PreAggregator, entropy, remaining_faults
-from byzflower.updates import Updates
+from byzflower.updates import Rows, Updates
 
 __all__ = [
     "arc",
@@ -53,8 +50,6 @@ __all__ = [
     "smea",
     "trimmed_mean",
 ]
-
-Rows: TypeAlias = Updates | Tensor | Sequence[Tensor]
 
 
 def mean(x: Rows, f: int = 0) -> Tensor:

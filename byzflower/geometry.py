@@ -1,8 +1,9 @@
-"""Distances and inner products of n updates, from one pass over d and n numbers afterwards.
+"""Distances and inner products of n updates, from a single pass over the d coordinates.
 
-Every distance- or norm-based step depends on the updates only through a Gram matrix, and its
-output is a linear combination of the rows. ``Geometry`` measures that matrix once, in float64,
-and then follows the rows as coefficient vectors through clipping, mixing and selection.
+A step that uses distances or norms depends on the updates only through their n × n Gram matrix,
+and its output is a linear combination of the updates. ``Geometry`` measures that matrix once, in
+float64. Clipped, mixed or selected rows are then vectors of coefficients, whose distances follow
+from the matrix without reading the updates again.
 """
 
 from __future__ import annotations
@@ -21,30 +22,41 @@ from byzflower.updates import Updates
 
 __all__ = ["Array", "Geometry", "finite_rows"]
 
-_CANCELLED = 1e-4  # squares this small against their terms keep two digits in float32
+_CANCELLED = 1e-4  # of the sum of its terms: a smaller square has fewer than two digits in float32
 
 
 class Geometry:
-    """The rows that reach a step, each as coefficients over vectors measured once.
+    """The rows that reach a step, each as coefficients over vectors whose Gram matrix is known.
 
-    Those vectors, the generators, are a centre r and the centred rows y_i = x_i − r. In each chunk
-    of columns r is a row with half of the rows about as near as about any other, so no minority of
-    rows, however large or placed, spoils the others' distances, and one pass suffices. A row of the
-    pipeline is c = (c_0, c_1 … c_N): x_i itself is e_0 + e_i, a clipped or mixed row any other
-    combination. Squared distances are quadratic forms of coefficient *differences*, in which the
-    common centre cancels exactly.
+    Those vectors, the generators, are a centre r and the centred rows y_i = x_i − r
+    (:func:`byzflower.gram.measure` says how r is chosen). A current row is a coefficient vector
+    c = (c_0, c_1 … c_N) over (r, y_1 … y_N): x_i itself is e_0 + e_i, a clipped or mixed row
+    another combination. Squared distances are quadratic forms of coefficient *differences*, in
+    which the centre cancels exactly, so updates that differ by little keep their digits.
+
+    Measuring costs n²d/2 products and one read of the data, each method O(n³) at most unless it
+    says that it reads the updates.
 
     Attributes
     ----------
     n : int
         Number of current rows (after mixing).
     kept : numpy.ndarray
-        Indices of the original rows that hold only finite numbers (whose squares are finite,
-        where distances are measured); the others are left out.
+        Indices of the original rows that hold only finite numbers and, where distances are
+        measured, have finite squares. The other rows take no part.
     unit : float
-        The unit of length: multiply lengths measured here by it to get those of the updates. It
-        is 1 but for float64 updates so large or small that their squares would leave float64's
+        The unit of length: lengths computed here, times ``unit``, are those of the updates. It is 1
+        except for float64 updates so large or small that their squares would leave float64's
         range.
+
+    Examples
+    --------
+    >>> updates = Updates.of(torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]))
+    >>> geometry = Geometry.of(updates)
+    >>> geometry.squared_norms(), geometry.distances()[0]
+    (array([  0.,  25., 100.]), array([ 0.,  5., 10.]))
+    >>> geometry.mixed(np.array([[0.5, 0.5, 0.0]])).squared_norms()
+    array([6.25])
     """
 
     def __init__(  # noqa: PLR0917
@@ -76,6 +88,13 @@ class Geometry:
             n rows of dimension d.
         center
             An extra vector (d,) that steps may measure against (centered clipping's v_0).
+        gram
+            Whether distances are needed; a given ``center`` implies it.
+
+        Raises
+        ------
+        ValueError
+            If ``center`` is not finite.
         """
         if not gram and center is None:
             return cls(updates, np.flatnonzero(finite_rows(updates)), None)
@@ -95,17 +114,23 @@ class Geometry:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether any step has changed the rows."""
+        """Whether a step has replaced the rows."""
         return self._matrix is not None
 
     def mixed(self, matrix: Array) -> Geometry:
-        """Replace the rows by ``matrix @ rows``; costs no pass over d."""
+        """Return the geometry of the rows ``matrix @ rows``, for ``matrix`` (m, n)."""
         product = matrix if self._matrix is None else matrix @ self._matrix
         return Geometry(self._updates, self.kept, self._gamma, product, self._has_center, self.unit)
 
     @property
     def gamma(self) -> Array:
-        """Gram matrix of the generators (centre, centred rows and, if given, centred v_0)."""
+        """Gram matrix of the generators: the centre, the centred rows and, if given, v_0 − r.
+
+        Raises
+        ------
+        RuntimeError
+            If it was not measured: a step that needs it must have ``needs_gram``.
+        """
         if self._gamma is None:
             raise RuntimeError("this step measures distances but did not declare `needs_gram`")
         return self._gamma
@@ -127,9 +152,9 @@ class Geometry:
 
     @cached_property
     def _scales(self) -> Array | None:
-        """S where current row i is s_i x_i, as before any step and after clipping; else None.
+        """The s of current rows s_i x_i, as before any step and after clipping; else None.
 
-        Then n² products take the place of n³.
+        Then n² products replace n³.
         """
         if self._matrix is None:
             return np.ones(self.n)
@@ -145,8 +170,8 @@ class Geometry:
     def norms_of_rows(self) -> Array:
         """‖x_i‖ for every current row, shape (n,), to at least two digits.
 
-        Of a row much shorter than most, the squares about a centre among those cancel; such rows
-        are read once more.
+        The squared length of a row much shorter than the others cancels between terms of their
+        size; such rows are read once more.
         """
         squares, scales = self.squared_norms(), self._scales
         if scales is None:
@@ -164,10 +189,10 @@ class Geometry:
 
     @cached_property
     def centred_gram(self) -> Array:
-        """Inner products of the rows about a common point near them, shape (n, n).
+        """Inner products of the differences of the rows from a point near them, shape (n, n).
 
-        Distances between affine combinations of the rows (weights that add up to one) may be
-        computed from it as from any Gram matrix; the common point keeps cancellation away.
+        Distances between rows, and between combinations whose weights add up to one, can be
+        computed from it as from any Gram matrix, with less cancellation than from ⟨x_i, x_j⟩.
         """
         if self._scales is not None:
             return self._scaled_gram(self._scales)
@@ -195,10 +220,10 @@ class Geometry:
 
     @property
     def noise(self) -> Array:
-        """Squared lengths in `centred_gram` that rounding may have made up, shape (n,).
+        """Bound on the rounding errors of the squared lengths in `centred_gram`, shape (n,).
 
-        An inner product of generators is wrong by up to some rounding errors of the product of
-        their lengths; a row adds up those of all that it is made of.
+        An inner product of generators is wrong by some units in the last place of the product of
+        their lengths; the errors of the generators that a row combines add up.
         """
         exact = self._updates.dtype == torch.float64
         lengths = np.sqrt(np.maximum(np.diag(self.gamma), 0.0))
@@ -228,7 +253,7 @@ class Geometry:
         return distances
 
     def _squares_from(self, target: Array) -> Array:
-        """Squared lengths of the rows' coefficient vectors less ``target``'s, clamped at 0."""
+        """Squared distances of the current rows to the point with coefficients ``target``."""
         scales = self._scales
         if scales is None:
             return self._squares(self.coefficients - target)
@@ -250,7 +275,10 @@ class Geometry:
         return squares
 
     def distances(self, p: float = 2.0) -> Array:
-        """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n); p ≠ 2 reads d once more."""
+        """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n).
+
+        For p ≠ 2 the updates are read once more, at O(n²d) operations.
+        """
         if p == 2.0:
             return np.sqrt(self.squared_distances())
         left, right = np.triu_indices(self.n, 1)
@@ -260,9 +288,9 @@ class Geometry:
         return out
 
     def norms(self, combinations: Array, p: float) -> Array:
-        """‖Σ_j a_ij x_j‖_p for each row a_i of ``combinations`` (k, n), in one pass over d.
+        """‖Σ_j a_ij x_j‖_p for each row a_i of ``combinations`` (k, n), shape (k,).
 
-        Never more than about 4 MiB of the combined rows exist at a time.
+        Reads the updates once, at O(knd) operations and about 4 MiB of memory.
         """
         lengths = Lengths(len(combinations), p, self._updates.device)
         for rows in self._combined(combinations):
@@ -272,7 +300,7 @@ class Geometry:
     def distances_to_median(self, combinations: Array, p: float = 2.0) -> Array:
         """‖x̃_i − median(x̃_1 … x̃_k)‖_p for the k rows x̃ = ``combinations`` @ rows, shape (k,).
 
-        The median is coordinate-wise and not determined by distances: each call reads d once.
+        The coordinate-wise median is not determined by distances: each call reads the updates.
         """
         lengths = Lengths(len(combinations), p, self._updates.device)
         middle = Reduction.median(len(combinations))
@@ -294,11 +322,15 @@ class Geometry:
 
 
 def finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
-    """Tell which rows hold only finite numbers, shape (n,); one read where all do."""
+    """Return which rows hold only finite numbers, shape (n,); reads the updates once if all do.
+
+    >>> finite_rows(Updates.of(torch.tensor([[1.0], [torch.nan]])))
+    array([ True, False])
+    """
     finite = torch.ones(updates.n, dtype=torch.bool, device=updates.device)
     for block in updates.blocks:
-        # A sum is finite if all its terms are (short of overflow). One operation for a whole
-        # block: many small ones wait for each other's threads on a busy machine.
+        # A finite sum has finite terms. One operation for a whole block: many small ones wait for
+        # each other's threads on a busy machine.
         wide = _wide(block[0].dtype)
         if isinstance(block, torch.Tensor):
             sums = block.sum(dim=1, dtype=wide)

@@ -1,4 +1,9 @@
-"""Measuring the Gram matrix of n updates: one pass over d, in chunks, each about its own centre."""
+"""Measuring the Gram matrix of n updates, in one pass over the d coordinates.
+
+The coordinates are read in chunks. Each chunk's products are taken between differences from one of
+the rows, its centre, so that rows which differ by little keep the digits of their distances. The
+cost is n²d/2 multiplications and one read of the data.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +29,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 _SAFE_MEAN_SQUARE = (1e-20, 1e30)
 _RECENTRINGS = 3
 _FAR = 16.0  # squared distances about a centre 4 times too far keep all but a digit
-_HUGE = 1e140  # an entry this far above the median row's is no number that can be measured
-_SAMPLE_ELEMENTS = 1 << 15  # suggest a centre; with more, torch's threads would start, then spin
+_HUGE = 1e140  # times the median row's entries: squares of larger ones would overflow float64
+_SAMPLE_ELEMENTS = 1 << 15  # read to guess a centre; more would start torch's threads, which spin
 _CHUNK_ELEMENTS, _WIDEST = 1 << 22, 1 << 16
 _WORTH_COMPILING = 1 << 15  # elements
 
@@ -37,9 +42,10 @@ class Measured:
     Attributes
     ----------
     gamma : numpy.ndarray
-        Gram matrix of (r, x_1 − r, …, x_n − r[, v_0 − r]), in units of ``unit``².
+        Gram matrix of (r, x_1 − r, …, x_n − r) and, if a vector v_0 was given, v_0 − r: shape
+        (n+1, n+1) or (n+2, n+2), in units of ``unit``². The centre r differs from chunk to chunk.
     finite : numpy.ndarray
-        Which of x_1 … x_n[, v_0] hold only finite numbers that can be measured.
+        For x_1 … x_n and v_0: whether all entries are finite and small enough to be squared.
     unit : float
         The unit of length: 1 unless squares of the updates would leave float64's range.
     """
@@ -50,10 +56,16 @@ class Measured:
 
 
 def measure(updates: Updates, center: torch.Tensor | None = None) -> Measured:
-    """Measure n updates of dimension d and, if given, a further vector ``center`` (d,).
+    """Measure the updates and, if given, a further vector ``center`` of shape (d,).
 
-    The centre r of a chunk of columns is a row with half of the rows about as near as about any
-    other: no minority of rows, however large or placed, spoils the others' distances.
+    In each chunk the centre r is a row whose distance to its n/2 nearest rows is about the least
+    there is. A minority of rows, wherever they lie, thus cannot spoil the other rows' distances.
+
+    >>> import torch
+    >>> measured = measure(Updates.of(torch.tensor([[1.0, 0.0], [1.0, 2.0]])))
+    >>> measured.gamma[1:, 1:], measured.finite
+    (array([[0., 0.],
+           [0., 4.]]), array([ True,  True]))
     """
     if updates.d == 0:
         count = updates.n + int(center is not None)
@@ -93,7 +105,7 @@ class _Measurement:
         return Measured(gamma, finite, self.unit)
 
     def _results(self) -> Iterable[tuple[Array, npt.NDArray[np.bool_]]]:
-        """Measure every chunk, in order."""
+        """Yield every chunk's result, in order; compiled code measures chunks on threads."""
         width = None
         if self.updates.device.type == "cpu":
             width = min(_WIDEST, max(1 << 12, _CHUNK_ELEMENTS // (self.updates.n + 1)))
@@ -101,7 +113,7 @@ class _Measurement:
         return on_threads(self._chunk, chunks) if self.compiled else map(self._chunk, chunks)
 
     def _chunk(self, pieces: list[Piece]) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """Gram matrix about a centre, and which rows are finite."""
+        """Return a chunk's Gram matrix about its centre, and which rows are finite in it."""
         if self.narrow:
             product = _about_majority(self._narrow_products(pieces), self.updates.n, self.first)
             if _is_safe(product, sum(piece.width for piece in pieces)):
@@ -126,7 +138,7 @@ class _Measurement:
         ).products
 
     def _rows(self, pieces: Sequence[Piece]) -> torch.Tensor:
-        """Put a chunk and its part of v_0 into one tensor, in a dtype that holds both."""
+        """Return a chunk's rows and its part of v_0 as one tensor, in a dtype that holds both."""
         rows = packed(pieces)
         if self.center is None:
             return rows
@@ -135,7 +147,7 @@ class _Measurement:
         return torch.cat([rows.to(dtype), part.to(dtype)[None]])
 
     def _median_row(self) -> int:
-        """Find a row of median norm in the first columns: a first guess of a centre."""
+        """Return a row of median norm in the first columns, a first guess of the centre."""
         columns = max(1, _SAMPLE_ELEMENTS // self.updates.n)
         sample = packed(next(self.updates.ranges(columns))).double()
         norms = torch.linalg.vector_norm(sample, dim=1).nan_to_num(nan=torch.inf)
@@ -148,10 +160,11 @@ def _about_majority(
     middle: int,
     good: npt.NDArray[np.bool_] | None = None,
 ) -> Array:
-    """Gram matrix of (r, rows − r) for r = rows[middle], or a row much nearer to a majority.
+    """Return the Gram matrix of (r, rows − r) for r = rows[middle], or a more central row.
 
-    Products about a distant r, such as a faulty row's, would lose the digits of the distances
-    between the others. Only the first n rows may be r, of these only ``good`` ones count.
+    Products about a distant r, such as a faulty row, would lose the digits of the distances between
+    the others; then the row nearest to a majority takes its place. Only ``good`` rows among the
+    first n can be r.
     """
     for _ in range(_RECENTRINGS):
         product = products(middle)
@@ -169,7 +182,10 @@ def _about_majority(
 
 
 def _products(rows: torch.Tensor) -> Callable[[int], Array]:
-    """Gram matrices of (r, rows − r) by r's index, in float64, multiplied in the rows' dtype."""
+    """Return a function from r's index to the Gram matrix of (r, rows − r), as float64.
+
+    Products are computed in the rows' dtype.
+    """
 
     def about(middle: int) -> Array:
         centred = torch.cat([rows[middle : middle + 1], rows - rows[middle]])
@@ -180,14 +196,14 @@ def _products(rows: torch.Tensor) -> Callable[[int], Array]:
 
 
 def _is_safe(product: Array, columns: int) -> bool:
-    """Whether float32 held the products: neither centre too small nor any row too large."""
+    """Whether float32 held the products: neither the centre too small nor a row too large."""
     squares = np.diag(product) / columns
     low, high = _SAFE_MEAN_SQUARE
     return bool(squares[0] > low and (squares < high).all())  # false for NaN as well
 
 
 def _unit(updates: Updates) -> float:
-    """Choose a power of two near the median row's largest entry if float64 squares need one."""
+    """Return a power of two near the median row's largest entry; 1 where float64 needs no unit."""
     if updates.dtype != torch.float64:
         return 1.0
     largest = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)

@@ -1,4 +1,4 @@
-"""ℓp lengths of a few long vectors, accumulated over ranges of their coordinates."""
+"""ℓp norms of a few long vectors, accumulated over ranges of their coordinates."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _EXPONENT = 800  # binary; |x|^p within 2^±800 leaves room for a sum of 2^200 t
 
 
 class Lengths:
-    """(Σ |x_j|^p)^(1/p) of k vectors that arrive piece by piece.
+    """(Σ |x_j|^p)^(1/p) of k vectors that are passed a few coordinates at a time.
 
-    Kept as (scale, Σ |x_j/scale|^p), so that no p over- or underflows; powers of two scale
-    exactly, and only where they must.
+    The sum is kept as (scale, Σ |x_j/scale|^p), so that nothing over- or underflows for any p. The
+    scales are powers of two, which are exact, and 1 wherever possible.
 
     >>> lengths = Lengths(2, 16, torch.device("cpu"))
     >>> lengths.add(torch.tensor([[3e-30, 0.0], [3e30, 0.0]], dtype=torch.float64))
@@ -30,7 +30,7 @@ class Lengths:
         self.total = torch.zeros_like(self.scale)
 
     def add(self, pieces: torch.Tensor) -> None:
-        """Take in the next coordinates, shape (k, c), float64; overwrites them."""
+        """Add the next coordinates, shape (k, c), float64; ``pieces`` is overwritten."""
         sizes = pieces.abs_()
         largest = sizes.amax(dim=1)
         limit = 2.0 ** (_EXPONENT / self.p)
@@ -49,7 +49,7 @@ class Lengths:
         self.scale = merged
 
     def value(self, unit: float = 1.0) -> npt.NDArray[np.float64]:
-        """Return the lengths so far in multiples of ``unit``, shape (k,)."""
+        """Return the norms so far, divided by ``unit``, shape (k,)."""
         lengths = self.scale / unit * self.total ** (1 / self.p)
         return np.asarray(lengths.cpu().numpy(), dtype=np.float64)
 

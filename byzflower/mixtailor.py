@@ -28,9 +28,9 @@ _INNER = ("krum", "mean", "geometric_median", "median")
 def default_pool() -> tuple[str, ...]:
     """List the 64 members of MixTailor §5: four classes, each with ℓp norms p = 1 … 16.
 
-    The paper draws the 16 norms of a class from 1 … 16 once; here each p occurs once, so that a
-    spec stands for one pool. p does not change the median, whose 16 copies keep the class weights
-    equal. Bulyan's inner rules take turns.
+    The paper draws the 16 norms of a class from 1 … 16 at random; here each p occurs once, so that
+    the pool is always the same. The median does not depend on p; its 16 copies keep the four
+    classes equally probable. Bulyan's inner rules alternate.
 
     >>> len(default_pool()), default_pool()[2], default_pool()[-1]
     (64, 'krum(p=3)', 'bulyan(inner=median, p=16)')
@@ -49,14 +49,15 @@ def default_pool() -> tuple[str, ...]:
 class MixTailor(Configured, Aggregator):
     """Draw one member of a pool uniformly and apply it, anew in every call.
 
-    An attacker who knows the pool cannot tailor to the draw. Members that are not defined for
-    the call's n and f stay out of it, such as Bulyan where n < 4f + 3; there must be one that is.
+    An attacker may know the pool but not which member is drawn. Members that are not defined for
+    the call's n and f, such as Bulyan where n < 4f + 3, are not drawn; one must be defined.
 
     The object holds no seed and no state. The draw, and all randomness of the member, comes from
-    the ``rng`` passed to the call and by default from the operating system's entropy, on which
-    the security rests: pass a seeded generator in simulations only.
+    the ``rng`` passed to the call and by default from the operating system. Security depends on an
+    unpredictable draw: pass a seeded generator in simulations only.
 
-    ``explain`` reports the member as ``drawn`` and how many there were to draw from as ``pool``.
+    ``explain`` reports the member as ``drawn`` and the number of defined members as ``pool``. The
+    cost of a call is that of the member drawn.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ class MixTailor(Configured, Aggregator):
 
     @property
     def members(self) -> tuple[Pipeline, ...]:
-        """What is drawn from, resampling included."""
+        """The pipelines of the pool, each behind resampling if there is any."""
         return _pipelines(self.pool, self.resampling)
 
     def defined_members(self, n: int, f: int) -> tuple[Pipeline, ...]:
@@ -118,19 +119,14 @@ class MixTailor(Configured, Aggregator):
                 f"f = {f}"
             )
 
-    def explain(
+    def _explain(
         self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        updates: Updates,
         f: int,
-        *,
-        rng: torch.Generator | None = None,
-        center: torch.Tensor | None = None,
+        rng: torch.Generator | None,
+        center: torch.Tensor | None,
     ) -> Explanation:
-        """Draw a member and aggregate with it; see :meth:`Aggregator.explain`.
-
-        A row that is removed for NaN or Inf takes one from n and from f, which no member minds.
-        """
-        updates = Updates.of(x)
+        # A row that is removed for NaN or Inf takes one from n and from f, which no member minds.
         self.check(updates.n, f)
         members = self.defined_members(updates.n, f)
         drawn = members[_draw(len(members), rng)]

@@ -1,4 +1,9 @@
-"""How rows are to be mixed, weighted, reduced or voted on, and the code that then does it."""
+"""What a step decides about the rows, as data, and the code that carries a decision out.
+
+A pre-aggregator returns a :class:`Mixing`. A rule returns a plan: :class:`Weighted`,
+:class:`Reduced` or :class:`Voted`. Deciding costs no pass over the d coordinates;
+:func:`carry_out` makes the one pass that a plan needs.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Mixing:
-    """A pre-aggregator's output: new rows = ``matrix @ rows``, of which ``f`` may be faulty."""
+    """A pre-aggregator's output: m new rows ``matrix @ rows``, of which ``f`` may be faulty.
+
+    ``matrix`` has shape (m, n); ``note`` is what ``explain`` reports of the step.
+    """
 
     matrix: Array
     f: int
@@ -38,7 +46,10 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Weighted:
-    """Aggregate = Σ weights_i · row_i + center · v_0."""
+    """Aggregate = Σ weights_i · row_i + center · v_0, with ``weights`` of shape (n,).
+
+    v_0 is the vector that the caller passed as ``center``.
+    """
 
     weights: Array
     center: float = 0.0
@@ -47,7 +58,10 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Reduced:
-    """Aggregate = a coordinate-wise reduction of ``selection @ rows`` (all rows if ``None``)."""
+    """Aggregate = a coordinate-wise reduction of the m rows ``selection @ rows``.
+
+    ``selection`` has shape (m, n); ``None`` means all rows.
+    """
 
     reduction: Reduction
     selection: Array | None = None
@@ -56,7 +70,10 @@ class Reduced:
 
 @dataclass(frozen=True)
 class Voted:
-    """Aggregate = step × the sum of the signs of ``selection @ rows`` (all rows if ``None``)."""
+    """Aggregate = step × the sum of the signs of the m rows ``selection @ rows``.
+
+    ``selection`` has shape (m, n); ``None`` means all rows.
+    """
 
     step: float
     selection: Array | None = None
@@ -67,7 +84,11 @@ Plan = Weighted | Reduced | Voted
 
 
 def average_of(rows: Sequence[int] | npt.NDArray[np.intp], n: int, **note: object) -> Weighted:
-    """Average some of n rows; the report names them as ``selected``."""
+    """Return the plan that averages some of n rows; ``explain`` reports them as ``selected``.
+
+    >>> average_of([0, 2], 3).weights
+    array([0.5, 0. , 0.5])
+    """
     picked = tuple(int(i) for i in rows)
     weights = np.zeros(n)
     weights[list(picked)] = 1 / len(picked)
@@ -75,7 +96,7 @@ def average_of(rows: Sequence[int] | npt.NDArray[np.intp], n: int, **note: objec
 
 
 def over_originals(plan: Plan, matrix: Array) -> Plan:
-    """Restate a plan over mixed rows as one over the rows that they were mixed from."""
+    """Turn a plan over the rows ``matrix @ rows`` into one over ``rows``."""
     if isinstance(plan, Weighted):
         return dataclasses.replace(plan, weights=plan.weights @ matrix)
     rows = matrix if plan.selection is None else plan.selection @ matrix
@@ -83,7 +104,10 @@ def over_originals(plan: Plan, matrix: Array) -> Plan:
 
 
 def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | None:
-    """Spread a plan's weights over all n original rows; removed rows weigh nothing."""
+    """Return the weights of all n original rows, shape (n,), or ``None`` if the plan has none.
+
+    Rows that were removed because they are not finite have weight 0.
+    """
     if not isinstance(plan, Weighted):
         return None
     weights = torch.zeros(n, dtype=torch.float64)
@@ -94,7 +118,7 @@ def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | N
 def carry_out(
     plan: Plan, geometry: Geometry, updates: Updates, center: torch.Tensor | None
 ) -> tuple[torch.Tensor, str | None]:
-    """Touch the d coordinates: return the aggregate and, for reductions, the kernel used."""
+    """Compute the aggregate, shape (d,); also name the backend of a reduction's kernel."""
     if isinstance(plan, Weighted):
         weights = np.zeros(updates.n)
         weights[geometry.kept] = plan.weights

@@ -1,8 +1,9 @@
-"""What an aggregation is made of: steps, their plans, and pipelines that carry them out.
+"""Pre-aggregators, rules, and pipelines of them.
 
-Pre-aggregators and rules decide in n dimensions, from a :class:`~byzflower.geometry.Geometry`;
-a :class:`Plan` then says how the d coordinates are combined. Steps are frozen dataclasses that
-hold only hyper-parameters; the number of faults comes with each call.
+A step decides from a :class:`~byzflower.geometry.Geometry`, the n × n Gram matrix of its rows; the
+:class:`~byzflower.plans.Plan` that the rule returns then says how the d coordinates are combined.
+Steps are frozen dataclasses of hyper-parameters. They hold no state; the number of faulty rows
+comes with each call.
 """
 
 from __future__ import annotations
@@ -52,10 +53,18 @@ _NOTES_THAT_NAME_ROWS = frozenset({"selected", "clipped_rows"})
 
 
 class Step(Configured, ABC):
-    """A named, immutable piece of a pipeline.
+    """A named, immutable piece of a pipeline: a pre-aggregator or a rule.
 
-    ``rows_needed`` (a, b) says that the step is defined for n ≥ a·f + b rows; ``needs`` is the
-    same as text. A step with a range of another form overrides ``needs`` and :meth:`feasible`.
+    Attributes
+    ----------
+    name : str
+        The name in specs.
+    reference : str
+        Papers, by names of :mod:`byzflower.bibliography`.
+    rows_needed : tuple of int
+        (a, b): the step is defined for n ≥ a·f + b rows, f of them possibly faulty.
+    needs : str
+        The same as text. A step with a range of another form overrides it and :meth:`feasible`.
     """
 
     reference: ClassVar[str]
@@ -87,53 +96,100 @@ class Step(Configured, ABC):
 class PreAggregator(Step):
     """A step that replaces the rows by linear combinations of them.
 
-    ``keeps_rows`` says whether new row i is still client i's, as a clipped row is and the average
-    of a group is not.
+    Attributes
+    ----------
+    keeps_rows : bool
+        Whether new row i is made from row i, as a clipped row is and the average of a random group
+        is not.
+
+    Examples
+    --------
+    A sub-class defines :meth:`mix`:
+
+    >>> from dataclasses import dataclass
+    >>> import byzflower as bf
+    >>> @dataclass(frozen=True)
+    ... class Halve(bf.PreAggregator):
+    ...     name, reference = "halve", "example"
+    ...
+    ...     def mix(self, geometry, f, rng):
+    ...         return bf.Mixing(np.eye(geometry.n) / 2, f)
+    >>> bf.compose(Halve(), bf.Mean())(torch.tensor([[2.0], [4.0]]), f=0)
+    tensor([1.5000])
     """
 
     keeps_rows: ClassVar[bool] = False
 
     @abstractmethod
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
-        """Return the mixing matrix and the number of new rows that may be faulty."""
+        """Return the mixing matrix (m, n) and how many of the m new rows may be faulty.
+
+        Parameters
+        ----------
+        geometry
+            The current n rows.
+        f
+            How many of them may be faulty.
+        rng
+            The only source of randomness.
+        """
 
     def counts(self, n: int, f: int) -> tuple[int, int]:
-        """Rows and possibly faulty rows that the step leaves of (n, f)."""
+        """Return how many new rows the step makes of n, f of them faulty, and how many faulty."""
         return n, f
 
 
 class Rule(Step, Aggregator):
-    """A step that ends a pipeline; also usable as a pipeline of its own.
+    """A step that ends a pipeline, or is used alone.
 
-    ``names_a_row`` says whether a parameter is the index of a row as it was passed in, so that
-    steps before the rule have to keep the rows.
+    Attributes
+    ----------
+    names_a_row : bool
+        Whether a parameter is the index of an input row (MoNNA's trusted node). Steps before such a
+        rule must have ``keeps_rows``.
+
+    Examples
+    --------
+    A sub-class defines :meth:`plan`:
+
+    >>> from dataclasses import dataclass
+    >>> import byzflower as bf
+    >>> @dataclass(frozen=True)
+    ... class Longest(bf.Rule):
+    ...     name, reference = "longest", "example"
+    ...
+    ...     def plan(self, geometry, f):
+    ...         return bf.average_of([int(geometry.squared_norms().argmax())], geometry.n)
+    >>> Longest()(torch.tensor([[2.0], [-4.0]]), f=0)
+    tensor([-4.])
     """
 
     names_a_row: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, geometry: Geometry, f: int) -> Plan:
-        """Decide, in n dimensions, how the rows are combined."""
+        """Return how the current rows, f of them possibly faulty, are to be combined."""
 
     def plans(self, geometries: Sequence[Geometry], faults: Sequence[int]) -> list[Plan]:
-        """Decide for many geometries of as many rows; rules that gain by sharing override it."""
+        """Return the plans for several geometries of equal n.
+
+        Rules that decide faster for all together override it.
+        """
         return [self.plan(geometry, f) for geometry, f in zip(geometries, faults, strict=True)]
 
-    def explain(
+    def _explain(
         self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        updates: Updates,
         f: int,
-        *,
-        rng: torch.Generator | None = None,
-        center: torch.Tensor | None = None,
+        rng: torch.Generator | None,
+        center: torch.Tensor | None,
     ) -> Explanation:
-        """Aggregate with this rule alone; see :meth:`Aggregator.explain`."""
-        return Pipeline((), self).explain(x, f, rng=rng, center=center)
+        return Pipeline((), self)._explain(updates, f, rng, center)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A plan over the original finite rows, the faults it assumes, and each step's report."""
+    """A plan over the finite input rows, the f that it assumes, and each step's report."""
 
     plan: Plan
     f: int
@@ -161,7 +217,7 @@ class Pipeline(Aggregator):
 
     @property
     def _keeps_rows(self) -> bool:
-        """Whether the rule's row i comes from the i-th of the rows that are finite."""
+        """Whether the rule's row i is made from the i-th finite input row."""
         return all(step.keeps_rows for step in self.before)
 
     @property
@@ -180,23 +236,20 @@ class Pipeline(Aggregator):
         return self.rule.searchable
 
     def check(self, n: int, f: int) -> None:
-        """Check every step against the rows and faults that reach it."""
+        """Check every step against the number of rows, and of faulty ones, that reach it."""
         n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
         for step in self.before:
             step.check(n, f)
             n, f = step.counts(n, f)
         self.rule.check(n, f)
 
-    def explain(
+    def _explain(
         self,
-        x: Updates | torch.Tensor | Sequence[torch.Tensor],
+        updates: Updates,
         f: int,
-        *,
-        rng: torch.Generator | None = None,
-        center: torch.Tensor | None = None,
+        rng: torch.Generator | None,
+        center: torch.Tensor | None,
     ) -> Explanation:
-        """Aggregate, and say how; see :meth:`Aggregator.explain`."""
-        updates = Updates.of(x)
         center = _checked_center(center, updates) if self.needs_center else None
         gram = any(step.needs_gram for step in (*self.before, self.rule))
         geometry = Geometry.of(updates, center=center, gram=gram)
@@ -212,7 +265,10 @@ class Pipeline(Aggregator):
     def _rows_as_passed_in(
         self, reports: Sequence[StepReport], kept: Sequence[int]
     ) -> Iterator[StepReport]:
-        """Count the rows that reports name as the caller does, up to a step that makes new ones."""
+        """Turn row indices in the reports into those of the input.
+
+        After a step that does not keep the rows there is no such index.
+        """
         countable = True
         for step, report in zip((*self.before, self.rule), reports, strict=True):
             note = dict(report.note)
@@ -226,16 +282,16 @@ class Pipeline(Aggregator):
             countable = countable and isinstance(step, PreAggregator) and step.keeps_rows
 
     def decide(self, geometry: Geometry, f: int, rng: torch.Generator | None = None) -> Decision:
-        """Run every step in n dimensions; the plan is over the geometry's kept original rows."""
+        """Run every step on the Gram matrix; the plan is over the finite input rows."""
         return self.decide_each([geometry], f, [entropy() if rng is None else rng])[0]
 
     def decide_each(
         self, geometries: Sequence[Geometry], f: int, rngs: Sequence[torch.Generator]
     ) -> list[Decision]:
-        """Decide for many geometries of as many rows, each with its own randomness.
+        """Decide for several geometries of equal n, each with its own randomness.
 
-        A search over what faulty rows might be asks for all of them at once, so that rules whose
-        decision takes many small operations share them.
+        Adaptive attacks call it with one geometry a candidate, so that rules whose decision takes
+        many small array operations can share them.
         """
         mixed, faults, reports = zip(
             *(
@@ -274,7 +330,7 @@ class Pipeline(Aggregator):
 
 
 def _check_array(step: Step, needed: str, array: object, ndim: int, n: int) -> None:
-    """Refuse what a step of somebody else's must not return."""
+    """Refuse an array of a wrong shape, which a user's own step may return."""
     shape: tuple[int, ...] = array.shape if isinstance(array, np.ndarray) else ()
     if len(shape) != ndim or shape[-1] != n:
         found = shape or type(array).__name__
@@ -291,12 +347,18 @@ def _checked_center(center: torch.Tensor | None, updates: Updates) -> torch.Tens
 
 
 def entropy() -> torch.Generator:
-    """Return a generator seeded from the operating system, with the 32 bits torch makes use of."""
+    """Return a generator seeded from the operating system."""
     return torch.Generator().manual_seed(secrets.randbits(63))
 
 
 def remaining_faults(updates: Updates, geometry: Geometry, f: int, rule: Aggregator) -> int:
-    """Faults left among the finite rows; refuse where they are outside the rule's range."""
+    """Return f less the rows that are not finite, if the rule is defined for what remains.
+
+    Raises
+    ------
+    InfeasibleError
+        If more than f rows are not finite, or the rule is not defined for the others.
+    """
     f, removed = non_negative_int(f, "f"), updates.n - len(geometry.kept)
     if removed > f:
         raise InfeasibleError(

@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["Block", "Piece", "Updates", "packed", "stacked_view"]
+__all__ = ["Block", "Piece", "Rows", "Updates", "packed", "stacked_view"]
 
 Block: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...]"
 """One model array of all clients: a stacked (n, c) tensor, or n separate tensors of shape (c,)."""
 
+Rows: TypeAlias = "Updates | torch.Tensor | Sequence[torch.Tensor]"
+"""n updates of dimension d: an (n, d) tensor, n tensors of shape (d,), or `Updates`."""
+
 
 class Piece(NamedTuple):
-    """The columns low ≤ c < high of a block; ``offset`` is the first one's place among all d."""
+    """Columns ``low`` to ``high`` − 1 of a block; the first is column ``offset`` of all d."""
 
     block: Block
     offset: int
@@ -26,12 +29,12 @@ class Piece(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many columns."""
+        """Number of columns."""
         return self.high - self.low
 
     @property
     def rows(self) -> Block:
-        """The piece as a block of its own: views."""
+        """The piece as a block, of views into the original one."""
         if self.width == self.block[0].numel():
             return self.block
         if isinstance(self.block, torch.Tensor):
@@ -47,15 +50,32 @@ _COLUMNS = {"cpu": 1 << 14, "cuda": 1 << 18}  # cache-sized on a CPU, launch-bou
 class Updates:
     """A virtual n × d matrix of client updates, stored block by block.
 
-    A block is either one stacked ``(n, c)`` tensor or ``n`` tensors of shape ``(c,)``; both are
-    read in place. Rows that are evenly spaced views of one stacked tensor are recognised and
-    cost nothing. Nothing here ever writes to a caller's tensor.
+    A block holds one model array of all clients: one stacked ``(n, c)`` tensor, or ``n`` tensors
+    of shape ``(c,)``. Both are read in place and never written to; no (n, d) copy is made. Separate
+    tensors that are evenly spaced views of one storage are treated as the stacked tensor they are.
 
     Parameters
     ----------
     blocks
         One entry per model array, each with the same n, dtype float16, bfloat16, float32 or
-        float64, all on one device.
+        float64, all on one device. Where dtypes differ, narrower blocks are converted to the
+        widest.
+
+    Attributes
+    ----------
+    n, d : int
+        Number of updates, and their dimension: the sum of the blocks' widths.
+    dtype : torch.dtype
+        The widest dtype of the blocks.
+    offsets : tuple of int
+        First column of each block, then d.
+
+    Raises
+    ------
+    ValueError
+        Without a block or a row, or if blocks differ in n, device, or in dtype or shape inside one.
+    TypeError
+        For integers, booleans and complex numbers.
 
     Examples
     --------
@@ -99,8 +119,14 @@ class Updates:
                 )
 
     @classmethod
-    def of(cls, x: Updates | torch.Tensor | Sequence[torch.Tensor]) -> Updates:
-        """View an (n, d) tensor or a sequence of n tensors of shape (d,) as updates."""
+    def of(cls, x: Rows) -> Updates:
+        """View an (n, d) tensor or n tensors of shape (d,) as updates, without a copy.
+
+        Raises
+        ------
+        ValueError
+            For any other shape, and for NumPy arrays.
+        """
         if isinstance(x, Updates):
             return x
         if isinstance(x, torch.Tensor):
@@ -117,7 +143,11 @@ class Updates:
 
     @classmethod
     def from_blocks(cls, blocks: Sequence[torch.Tensor | Sequence[torch.Tensor]]) -> Updates:
-        """Build updates from one entry per model array, of any shape after the client axis."""
+        """Build updates from one entry per model array, of any shape after the client axis.
+
+        >>> Updates.from_blocks([torch.zeros(2, 3, 4), [torch.zeros(5), torch.ones(5)]]).d
+        17
+        """
         views: list[Block] = []
         for block in blocks:
             if isinstance(block, torch.Tensor):
@@ -130,9 +160,9 @@ class Updates:
         return cls(views)
 
     def ranges(self, columns: int | None = None) -> Iterator[list[Piece]]:
-        """Cut the n × d matrix, left to right, into column ranges that fit the cache.
+        """Cut the d columns, in order, into ranges of at most ``columns``, as lists of pieces.
 
-        Small blocks share a range, so a model of many small arrays still yields few.
+        By default a range fits the CPU's cache. Several small blocks share one range.
         """
         limit = columns or _COLUMNS.get(self.device.type, 1 << 14)
         width, pending = 0, list[Piece]()
@@ -149,9 +179,9 @@ class Updates:
             yield pending
 
     def chunks(self, columns: int | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Read the matrix range by range: which columns, and the (n, c) tensor.
+        """Read the matrix range by range: yield a slice of the d columns and their (n, c) tensor.
 
-        The tensors may be views of the caller's memory: read, never write.
+        The tensors may be views of the caller's memory and must not be written to.
         """
         for pieces in self.ranges(columns):
             start, last = pieces[0].offset, pieces[-1]
@@ -164,10 +194,22 @@ class Updates:
         *,
         finite: bool = False,
     ) -> torch.Tensor:
-        """Return Σ w_i x_i (+ ``extra``), shape (d,), in the updates' dtype and device.
+        """Return Σ w_i x_i (+ ``extra``), in one pass over the rows of non-zero weight.
 
-        Unless all rows are ``finite``, those of weight zero are not read, so that a removed row
-        of NaN cannot reach the result.
+        Parameters
+        ----------
+        weights
+            (n,), float64.
+        extra
+            Vector (d,) to add.
+        finite
+            Whether all rows are finite. Otherwise rows of weight zero are never read, because
+            0 × NaN would be NaN.
+
+        Returns
+        -------
+        torch.Tensor
+            (d,), in the updates' dtype and device.
         """
         out = torch.empty(self.d, dtype=self.dtype, device=self.device)
         used = np.flatnonzero(weights)
@@ -176,7 +218,7 @@ class Updates:
         work = torch.promote_types(self.dtype, torch.float32)
         if np.abs(weights[used]).min() < _TINY:
             work = torch.float64
-        if finite and 2 * len(used) >= self.n:  # reading on beats picking rows
+        if finite and 2 * len(used) >= self.n:  # one product of all rows beats gathering some
             used = np.arange(self.n)
         factors = torch.as_tensor(weights[used], dtype=work, device=self.device)
         single = len(used) == 1 and weights[used[0]] == 1.0
@@ -206,7 +248,7 @@ def _converted(block: Block, dtype: torch.dtype) -> Block:
 
 
 def packed(pieces: Sequence[Piece]) -> torch.Tensor:
-    """Return the pieces side by side as one (n, c) tensor, a view where there is one to take."""
+    """Return the pieces side by side as one (n, c) tensor; a view where no copy is needed."""
     stacks = [
         piece.rows if isinstance(piece.rows, torch.Tensor) else torch.stack(piece.rows)
         for piece in pieces
@@ -215,7 +257,7 @@ def packed(pieces: Sequence[Piece]) -> torch.Tensor:
 
 
 def stacked_view(rows: Sequence[torch.Tensor]) -> torch.Tensor | None:
-    """Recover the (n, *shape) tensor of which ``rows`` are consecutive rows, without a copy.
+    """Return the (n, *shape) tensor of which ``rows`` are consecutive rows, without a copy.
 
     Returns ``None`` where the rows are not evenly spaced, contiguous views of one storage.
 
@@ -228,7 +270,7 @@ def stacked_view(rows: Sequence[torch.Tensor]) -> torch.Tensor | None:
     base = rows[0]
     storage = base.untyped_storage().data_ptr()
     start, step = base.storage_offset(), rows[1].storage_offset() - base.storage_offset()
-    if step < base.numel():  # rows that overlap, or one row several times, are no matrix
+    if step < base.numel():  # overlapping rows, or one row several times
         return None
     for i, row in enumerate(rows):
         if (

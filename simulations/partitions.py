@@ -21,15 +21,15 @@ from byzflower.registry import register
 from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import parse_one
 
-__all__ = ["IID", "Classes", "Dirichlet", "Extreme", "Partition", "Rows", "parse_partition"]
+__all__ = ["IID", "Classes", "Dirichlet", "Extreme", "Partition", "RowIndices", "parse_partition"]
 
-Rows = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 
 class Partition(Configured, ABC):
     """A way to divide rows among clients: every row to exactly one, none left without."""
 
-    def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[Rows]:
+    def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[RowIndices]:
         """Return each client's row numbers.
 
         Parameters
@@ -55,7 +55,7 @@ class Partition(Configured, ABC):
         return self._split(y, parts, seed)
 
     @abstractmethod
-    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]: ...
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]: ...
 
 
 @register("partition")
@@ -65,7 +65,7 @@ class IID(Partition):
 
     name: ClassVar[str] = "iid"
 
-    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
         return np.array_split(np.random.default_rng(seed).permutation(len(labels)), parts)
 
 
@@ -93,7 +93,7 @@ class Dirichlet(Partition):
                 f"`dirichlet` needs an integer min_size ≥ 1; found {self.min_size!r}"
             )
 
-    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
         from datasets import Dataset  # type: ignore[import-untyped]  # noqa: PLC0415
         from flwr_datasets.partitioner import (  # type: ignore[import-untyped]  # noqa: PLC0415
             DirichletPartitioner,
@@ -130,7 +130,7 @@ class Extreme(Partition):
     name: ClassVar[str] = "extreme"
     reference: ClassVar[str] = "ARC D.1"
 
-    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
         return np.array_split(np.argsort(labels, kind="stable"), parts)
 
 
@@ -147,7 +147,7 @@ class Classes(Partition):
         if not _is_count(self.per):
             raise ExperimentError(f"`classes` needs an integer per ≥ 1; found {self.per!r}")
 
-    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[Rows]:
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
         present, sizes = np.unique(labels, return_counts=True)
         if parts != self.per * len(present):
             raise ExperimentError(

@@ -28,7 +28,7 @@ __all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_r
 FILE_NAME = "results.jsonl"
 # Where files lie does not determine a run.
 _NOT_IN_ID = ("data_dir", "download")
-Record = dict[str, Any]
+JsonRecord = dict[str, Any]
 
 
 def run_id(config: Mapping[str, object]) -> str:
@@ -116,9 +116,9 @@ class ResultsFile:
 class Run:
     """The records of one run."""
 
-    config: Record
-    rounds: list[Record] = field(default_factory=list)
-    summary: Record | None = None
+    config: JsonRecord
+    rounds: list[JsonRecord] = field(default_factory=list)
+    summary: JsonRecord | None = None
 
     @property
     def finished(self) -> bool:
@@ -126,7 +126,7 @@ class Run:
         return self.summary is not None and _finishes(self.summary)
 
 
-def read_records(folder: str | Path) -> Iterator[Record]:
+def read_records(folder: str | Path) -> Iterator[JsonRecord]:
     """Yield the records of a folder's results; a last line cut short is left out.
 
     Raises
@@ -152,7 +152,7 @@ def read_records(folder: str | Path) -> Iterator[Record]:
         yield record
 
 
-def _finishes(record: Record) -> bool:
+def _finishes(record: JsonRecord) -> bool:
     return record.get("kind") == "summary" and not record.get("interrupted")
 
 

@@ -24,7 +24,7 @@ from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.engines.batched import BatchedGrid
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.partitions import Rows
+from byzflower.simulations.partitions import RowIndices
 from byzflower.simulations.server import make_strategy, notes_of
 from byzflower.simulations.tasks import (
     TaskLoader,
@@ -63,7 +63,7 @@ class Round:
     notes: dict[str, object] = field(default_factory=dict)
 
 
-def prepare(experiment: Experiment) -> tuple[list[Rows], Algorithm]:
+def prepare(experiment: Experiment) -> tuple[list[RowIndices], Algorithm]:
     """Load the data, divide them and build the model: whatever can be wrong shows before a run.
 
     Raises

@@ -18,7 +18,7 @@ from byzflower.simulations.datasets import Dataset, load_dataset
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.models import build_model
-from byzflower.simulations.partitions import Rows, parse_partition
+from byzflower.simulations.partitions import RowIndices, parse_partition
 
 __all__ = ["TaskLoader", "make_algorithm", "open_dataset", "open_objective", "split_rows"]
 
@@ -40,7 +40,7 @@ class TaskLoader:
     """
 
     def __init__(
-        self, experiment: Experiment, shares: Sequence[Rows], state_dir: Path | None = None
+        self, experiment: Experiment, shares: Sequence[RowIndices], state_dir: Path | None = None
     ) -> None:
         self.experiment = experiment
         self.shares = shares
@@ -78,7 +78,7 @@ class TaskLoader:
         return task
 
 
-def split_rows(experiment: Experiment) -> list[Rows]:
+def split_rows(experiment: Experiment) -> list[RowIndices]:
     """Divide the training rows among the clients that hold data."""
     labels = open_dataset(experiment).y_train.cpu().numpy()
     return parse_partition(experiment.partition).split(

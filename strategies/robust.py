@@ -45,7 +45,7 @@ from byzflower.strategies.trust import check_trust, trusting
 from byzflower.strategies.vetting import Vetting
 from byzflower.validation import integer_at_least, non_negative_int
 from byzflower.wire.arrays import to_record, to_tensor
-from byzflower.wire.buffers import Buffers
+from byzflower.wire.buffers import BufferNames
 from byzflower.wire.flower_internals import relabel_source
 from byzflower.wire.guard import guarded
 from byzflower.wire.metrics import MetricValue
@@ -175,7 +175,7 @@ class Robust(Strategy):
         num_malicious_nodes: int | float,
         payload: Payload = "model",
         *,
-        buffers: Buffers = None,
+        buffers: BufferNames = None,
         risk: float = 1e-3,
         too_few_nodes: Literal["warn", "stop"] = "warn",
         fallback: str | Aggregator | None = None,

@@ -13,7 +13,7 @@ from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.strategies.vetting import Expected, is_finite
 from byzflower.updates import Updates
 from byzflower.wire.arrays import to_record, to_tensor
-from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
+from byzflower.wire.buffers import BufferNames, buffer_median, buffer_names
 from byzflower.wire.payload import Payload
 
 __all__ = ["SentModel"]
@@ -48,7 +48,9 @@ class SentModel:
         If no array is a parameter, or a parameter holds NaN or Inf.
     """
 
-    def __init__(self, arrays: ArrayRecord, buffers: Buffers = None, *, cast: bool = False) -> None:
+    def __init__(
+        self, arrays: ArrayRecord, buffers: BufferNames = None, *, cast: bool = False
+    ) -> None:
         self.tensors: dict[str, Tensor] = {key: to_tensor(a) for key, a in arrays.items()}
         self.expected = {
             k: Expected(t.dtype, tuple(t.shape), cast) for k, t in self.tensors.items()

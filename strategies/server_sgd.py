@@ -15,7 +15,7 @@ from torch import Tensor
 
 from byzflower.strategies.schedules import Schedule, parse_schedule
 from byzflower.wire.arrays import to_record, to_tensor
-from byzflower.wire.buffers import Buffers, buffer_median, buffer_names
+from byzflower.wire.buffers import BufferNames, buffer_median, buffer_names
 from byzflower.wire.flower_internals import valid_replies
 
 __all__ = ["ServerSGD"]
@@ -72,7 +72,7 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
         *,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
-        buffers: Buffers = None,
+        buffers: BufferNames = None,
         fraction_train: float = 1.0,
         fraction_evaluate: float = 1.0,
         min_train_nodes: int = 2,

@@ -17,7 +17,7 @@ from byzflower.certify.ratio import Array, Mask, Ratios, best_subsets, ratios, s
 from byzflower.certify.starts import degenerate, displaced, structured
 from byzflower.steps import Aggregator
 
-__all__ = ["Search"]
+__all__ = ["WorstInputs"]
 
 # Inputs that climb, round after round.
 _CLIMBERS = (12, 6, 3, 1)
@@ -33,7 +33,7 @@ class _Start:
     found: dict[_Ratio, float]
 
 
-class Search:
+class WorstInputs:
     """Worst inputs of ``rule`` among (n, d) arrays; ``run`` spends about ``evaluations`` calls.
 
     ``carried`` are the worst inputs found in fewer dimensions.

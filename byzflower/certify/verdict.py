@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byzflower.certify.certificate import Certificate, Witness
-from byzflower.certify.search import Search
+from byzflower.certify.search import WorstInputs
 from byzflower.errors import InfeasibleError, SpecError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator, Pipeline, Rule
@@ -66,12 +66,12 @@ def certify(
     if n > _MOST_ROWS:
         raise InfeasibleError(f"`certify` needs n ≤ {_MOST_ROWS} rows; found n = {n}")
     dimensions = (dimension,) if dimension is not None else tuple(sorted({1, 2, 5, min(n, 30)}))
-    searches: list[Search] = []
+    searches: list[WorstInputs] = []
     # more room needs more of a search: shares 1 : 2 : 3 : 4
     total = sum(range(len(dimensions) + 1))
     for i, d in enumerate(dimensions, start=1):
         carried = [witness.rows for s in searches for witness in s.worst.values()]
-        search = Search(
+        search = WorstInputs(
             rule, n, f, d, seed=seed, evaluations=evaluations * i // total, carried=carried
         )
         search.run()
@@ -101,7 +101,7 @@ def certify(
     )
 
 
-def _contradiction(search: Search) -> Witness | None:
+def _contradiction(search: WorstInputs) -> Witness | None:
     """Return the input that breaks a theorem in its dimension, or every coefficient."""
     proved = bounds(search.rule, search.n, search.f, search.d)
     by_lambda, by_kappa = search.worst["lam"], search.worst["kappa"]

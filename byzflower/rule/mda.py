@@ -10,7 +10,7 @@ import numpy as np
 from byzflower.geometry import Array, Geometry
 from byzflower.plans import Weighted, average_of
 from byzflower.registry import register
-from byzflower.rule.vertex_cover import Search
+from byzflower.rule.vertex_cover import CoverSearch
 from byzflower.steps import Rule
 
 __all__ = ["MDA", "smallest_diameter"]
@@ -35,7 +35,7 @@ def smallest_diameter(squared: Array, size: int, nodes: int = _NODES) -> tuple[l
     >>> smallest_diameter(np.array([[0.0, 9, 1], [9, 0, 4], [1, 4, 0]]), 2)
     ([0, 2], 1.0)
     """
-    n, search = len(squared), Search("mda", nodes)
+    n, search = len(squared), CoverSearch("mda", nodes)
     everyone = (1 << n) - 1
     nearest = np.argsort(squared, axis=1, kind="stable")[:, :size]
     radii = np.take_along_axis(squared, nearest[:, -1:], axis=1)[:, 0]
@@ -59,7 +59,7 @@ def _farther(squared: Array, limit: float) -> list[int]:
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
-def _first_subset(conflicts: list[int], n: int, size: int, search: Search) -> list[int]:
+def _first_subset(conflicts: list[int], n: int, size: int, search: CoverSearch) -> list[int]:
     """Return the lexicographically first ``size`` rows without a conflict; one must exist."""
     chosen: list[int] = []
     candidates, known = (1 << n) - 1, 0  # known: some completion of the chosen rows

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from byzflower.errors import BudgetError
 
-__all__ = ["Search", "members"]
+__all__ = ["CoverSearch", "members"]
 
 
 def members(mask: int) -> list[int]:
@@ -22,7 +22,7 @@ def members(mask: int) -> list[int]:
     return found
 
 
-class Search:
+class CoverSearch:
     """Bounded-depth search for vertex covers, with one budget of nodes for all its questions.
 
     A vertex of degree above k is in every cover of size k; the neighbour of a leaf is in some

@@ -29,7 +29,7 @@ __all__ = [
     "play",
 ]
 
-Model: TypeAlias = Mapping[str, npt.NDArray[Any]]
+ModelArrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 ATTACKER = 5
 """Which of the twelve nodes is malicious; a middle one, as the order must not matter."""
@@ -78,7 +78,7 @@ class Reference:
     deviation: float
 
     @classmethod
-    def of(cls, strategy: Strategy, gradient: bool, model: Model = MODEL) -> Reference:
+    def of(cls, strategy: Strategy, gradient: bool, model: ModelArrays = MODEL) -> Reference:
         """Play a round without the attacker.
 
         Raises
@@ -171,7 +171,7 @@ def outcome(
     reference: Reference,
     *,
     gradient: bool = False,
-    model: Model = MODEL,
+    model: ModelArrays = MODEL,
 ) -> Outcome:
     """Play one round with one hostile reply against a new strategy, and judge its result."""
 
@@ -187,7 +187,7 @@ def play(
     reference: Reference,
     *,
     gradient: bool = False,
-    model: Model = MODEL,
+    model: ModelArrays = MODEL,
 ) -> Outcome:
     """Play one round in which the attacker answers with what ``forge`` makes of its message."""
     asked = Round(strategy, model)
@@ -214,7 +214,7 @@ def play(
     return judge(arrays, reference, model)
 
 
-def judge(arrays: ArrayRecord | None, reference: Reference, model: Model = MODEL) -> Outcome:
+def judge(arrays: ArrayRecord | None, reference: Reference, model: ModelArrays = MODEL) -> Outcome:
     """Compare a new model with the one sent and with what honest replies alone lead to."""
     if arrays is None:
         return Outcome("no model")
@@ -245,7 +245,7 @@ def judge(arrays: ArrayRecord | None, reference: Reference, model: Model = MODEL
     return Outcome("fine", deviations)
 
 
-def _honest(asked: Round, model: Model, gradient: bool) -> list[Message]:
+def _honest(asked: Round, model: ModelArrays, gradient: bool) -> list[Message]:
     return [
         Message(honest_reply(i, model, gradient=gradient), reply_to=message)
         for i, message in enumerate(asked.asked)
@@ -253,7 +253,7 @@ def _honest(asked: Round, model: Model, gradient: bool) -> list[Message]:
     ]
 
 
-def _flat(arrays: Model) -> npt.NDArray[np.float64]:
+def _flat(arrays: ModelArrays) -> npt.NDArray[np.float64]:
     """Return the float arrays as one vector, float64."""
     parts = [np.asarray(v).astype(np.complex128) for v in arrays.values()]
     joined = np.concatenate([part.reshape(-1) for part in parts])

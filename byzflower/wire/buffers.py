@@ -8,15 +8,15 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Buffers", "buffer_median", "buffer_names"]
+__all__ = ["BufferNames", "buffer_median", "buffer_names"]
 
-Buffers: TypeAlias = Collection[str] | Callable[[str], bool] | None
+BufferNames: TypeAlias = Collection[str] | Callable[[str], bool] | None
 """Names of the buffers, a predicate on names, or ``None`` to recognise them."""
 
 _BUFFERS_OF_NORMALISATION = frozenset({"running_mean", "running_var", "num_batches_tracked"})
 
 
-def buffer_names(model: Mapping[str, Tensor], buffers: Buffers = None) -> frozenset[str]:
+def buffer_names(model: Mapping[str, Tensor], buffers: BufferNames = None) -> frozenset[str]:
     """Return the names of the arrays that no gradient updates.
 
     Integer and Boolean arrays always are buffers. Of the others, ``None`` picks those whose last

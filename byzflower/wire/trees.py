@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from byzflower.statefile import Tree
 from byzflower.wire.arrays import to_record, to_tensor
 
-__all__ = ["records_to_tree", "tree_to_records"]
+__all__ = ["Record", "records_to_tree", "tree_to_records"]
 
-Record = ArrayRecord | MetricRecord | ConfigRecord
+Record: TypeAlias = ArrayRecord | MetricRecord | ConfigRecord
 
 
 def records_to_tree(records: RecordDict) -> Tree:

@@ -15,12 +15,12 @@ from torch import Tensor
 from byzflower.geometry import finite_rows
 from byzflower.updates import Updates, stacked_view
 from byzflower.wire.arrays import to_record, to_tensor
-from byzflower.wire.buffers import Buffers, buffer_names
+from byzflower.wire.buffers import BufferNames, buffer_names
 from byzflower.wire.payload import declared_buffers
 
 __all__ = ["Forgery"]
 
-Model: TypeAlias = dict[str, Tensor]
+StateDict: TypeAlias = dict[str, Tensor]
 
 
 class Forgery:
@@ -50,7 +50,7 @@ class Forgery:
     """
 
     def __init__(
-        self, replies: Iterable[Message], received: RecordDict | None, buffers: Buffers
+        self, replies: Iterable[Message], received: RecordDict | None, buffers: BufferNames
     ) -> None:
         self.updates: Tensor | None = None
         in_order = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
@@ -72,7 +72,7 @@ class Forgery:
         used = {id(reply) for reply, _ in honest}
         self.ignored = tuple(r.metadata.src_node_id for r in in_order if id(r) not in used)
 
-    def _rows(self, models: list[Model]) -> Tensor:
+    def _rows(self, models: list[StateDict]) -> Tensor:
         parts = [self._first[name] for name in self._parameters]
         dtype = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
         blocks = [torch.empty(len(models), 0, dtype=dtype)] if not parts else []
@@ -107,7 +107,7 @@ class Forgery:
         return content
 
 
-def _read(reply: Message) -> Model | None:
+def _read(reply: Message) -> StateDict | None:
     if reply.has_error() or len(reply.content.array_records) != 1:
         return None
     record = next(iter(reply.content.array_records.values()))
@@ -117,9 +117,11 @@ def _read(reply: Message) -> Model | None:
         return None
 
 
-def _of_one_layout(pairs: list[tuple[Message, Model | None]]) -> list[tuple[Message, Model]]:
+def _of_one_layout(
+    pairs: list[tuple[Message, StateDict | None]],
+) -> list[tuple[Message, StateDict]]:
     """Return the readable replies of the commonest layout; a faulty honest node has its own."""
-    groups: dict[object, list[tuple[Message, Model]]] = {}
+    groups: dict[object, list[tuple[Message, StateDict]]] = {}
     for reply, model in pairs:
         if model is not None:
             layout = frozenset((name, x.shape, x.dtype) for name, x in model.items())
@@ -127,7 +129,7 @@ def _of_one_layout(pairs: list[tuple[Message, Model | None]]) -> list[tuple[Mess
     return max(groups.values(), key=len, default=[])
 
 
-def _matching(received: RecordDict, model: Model) -> Model:
+def _matching(received: RecordDict, model: StateDict) -> StateDict:
     shapes = {name: value.shape for name, value in model.items()}
     for record in received.array_records.values():
         if {name: torch.Size(array.shape) for name, array in record.items()} == shapes:

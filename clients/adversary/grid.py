@@ -20,7 +20,7 @@ from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
 from byzflower.validation import non_negative_int
-from byzflower.wire.buffers import Buffers
+from byzflower.wire.buffers import BufferNames
 from byzflower.wire.flower_internals import Stamp
 from byzflower.wire.grid import ForwardingGrid
 from byzflower.wire.payload import Payload, check_payload, declared
@@ -96,7 +96,7 @@ class Adversary(ForwardingGrid):
         rule: str | Aggregator | None = None,
         payload: Payload | None = None,
         seed: int = 0,
-        buffers: Buffers = None,
+        buffers: BufferNames = None,
     ) -> None:
         if payload is not None:
             check_payload(payload)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step, parse_client
+import warnings
+from typing import Any
+
+from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State, parse_client
 from byzflower.clients.algorithms.gradient import Gradient
 from byzflower.clients.algorithms.local_sgd import LocalSGD
 from byzflower.clients.algorithms.momentum import Momentum
@@ -17,12 +20,20 @@ __all__ = [
     "Buffers",
     "Gradient",
     "LocalSGD",
+    "LocalStep",
     "Momentum",
     "Objective",
     "Params",
     "Payload",
     "Saga",
     "State",
-    "Step",
     "parse_client",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Step":
+        message = "`byzflower.clients.algorithms.Step` is now called `LocalStep`"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return LocalStep
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ ClientApp calls it for one client; an engine maps it over many with ``torch.func
     vmap(step, in_dims=(None, 0, 0), randomness="different")(buffers, batch, state)
 
 with the fields of ``batch`` and of ``state`` stacked along a new first dimension (``params`` and
-``buffers``, the model all clients received, are not batched), and gets a ``Step`` whose tensors
-all carry that dimension.
+``buffers``, the model all clients received, are not batched). The ``LocalStep`` that it gets has
+that dimension in all tensors.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from byzflower.configured import Configured
 from byzflower.specs import parse_one
 from byzflower.wire.payload import Payload
 
-__all__ = ["Algorithm", "Payload", "State", "Step", "parse_client"]
+__all__ = ["Algorithm", "LocalStep", "Payload", "State", "parse_client"]
 
 State = dict[str, Tensor]
 
 
-class Step(NamedTuple):
+class LocalStep(NamedTuple):
     """What a local step gives.
 
     ``update`` (keys and shapes of the parameters) is what the client sends: a model or a gradient,
@@ -68,7 +68,7 @@ class Algorithm(Configured, ABC):
     @abstractmethod
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
-    ) -> Step:
+    ) -> LocalStep:
         """Return what the client sends and keeps; pure, and free of data-dependent branches."""
 
 

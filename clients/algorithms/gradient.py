@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
 from byzflower.clients.algorithms.clipping import clip_norm
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
@@ -42,7 +42,7 @@ class Gradient(Algorithm):
 
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
-    ) -> Step:
+    ) -> LocalStep:
         """Return the (clipped) gradient; the state passes through."""
         grads, left, loss = objective.gradient(params, buffers, batch)
-        return Step(clip_norm(grads, self.clip), left, state, {"train_loss": loss.detach()})
+        return LocalStep(clip_norm(grads, self.clip), left, state, {"train_loss": loss.detach()})

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
 from byzflower.clients.algorithms.dropout import fold
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
@@ -57,7 +57,7 @@ class LocalSGD(Algorithm):
 
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
-    ) -> Step:
+    ) -> LocalStep:
         """Return the model after all steps; ``train_loss`` is the mean of the steps' losses."""
         if batch.size != self.steps:
             raise ValueError(f"`local_sgd` needs a batch of {self.steps} steps; found {batch.size}")
@@ -76,4 +76,4 @@ class LocalSGD(Algorithm):
             params = {
                 name: p.add(grads[name], alpha=-self.learning_rate) for name, p in params.items()
             }
-        return Step(params, buffers, state, {"train_loss": torch.stack(losses).mean()})
+        return LocalStep(params, buffers, state, {"train_loss": torch.stack(losses).mean()})

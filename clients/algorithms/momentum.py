@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
 from byzflower.clients.algorithms.clipping import clip_norm
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
@@ -53,10 +53,10 @@ class Momentum(Algorithm):
 
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
-    ) -> Step:
+    ) -> LocalStep:
         """Return m_t, which is also the new state."""
         grads, left, loss = objective.gradient(params, buffers, batch)
         grads = clip_norm(grads, self.clip)
         # lerp(m, g, 1−β) = β m + (1−β) g in one pass over memory.
         momentum = {name: torch.lerp(state[name], g, 1 - self.beta) for name, g in grads.items()}
-        return Step(momentum, left, momentum, {"train_loss": loss.detach()})
+        return LocalStep(momentum, left, momentum, {"train_loss": loss.detach()})

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
 from byzflower.rule import SignVotes
@@ -60,11 +60,11 @@ class RSA(Algorithm):
 
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
-    ) -> Step:
+    ) -> LocalStep:
         """Return the new x_w, which is also the new state."""
         grads, left, loss = objective.gradient(state, buffers, batch)
         own = {}
         for name, x in state.items():
             direction = grads[name].add(torch.sign(x - params[name]), alpha=self.lam)
             own[name] = x.add(direction, alpha=-self.learning_rate)
-        return Step(own, left, own, {"train_loss": loss.detach()})
+        return LocalStep(own, left, own, {"train_loss": loss.detach()})

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.clients.algorithms.base import Algorithm, Payload, State, Step
+from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
 
@@ -40,7 +40,7 @@ class Saga(Algorithm):
 
     def local_step(
         self, objective: Objective, params: Params, buffers: Buffers, batch: Batch, state: State
-    ) -> Step:
+    ) -> LocalStep:
         """Return the corrected gradient; the state holds the rows to write back.
 
         Raises
@@ -63,4 +63,4 @@ class Saga(Algorithm):
             "mean": mean + change.sum(0).to(mean.dtype) / state["count"],
             "count": state["count"],
         }
-        return Step(update, dict(buffers), new, {"train_loss": losses.mean()})
+        return LocalStep(update, dict(buffers), new, {"train_loss": losses.mean()})

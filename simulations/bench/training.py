@@ -12,7 +12,7 @@ import torch
 from torch.func import vmap
 
 import byzflower as bf
-from byzflower.clients.algorithms import Batch, Step
+from byzflower.clients.algorithms import Batch, LocalStep
 from byzflower.simulations.bench.byzfl_training import byzfl_rounds
 from byzflower.simulations.bench.measure import Row
 from byzflower.simulations.experiment import Experiment
@@ -195,7 +195,7 @@ def _limits(experiment: Experiment) -> dict[str, Run]:
         stacked = Batch(*(torch.stack(part) for part in zip(*batches, strict=True)))
         state = {name: torch.stack([s[name] for s in states]) for name in states[0]}
 
-        def step(batch: Batch, state: dict[str, torch.Tensor]) -> Step:
+        def step(batch: Batch, state: dict[str, torch.Tensor]) -> LocalStep:
             return algorithm.local_step(objective, params, buffers, batch, state)
 
         vmap(step, randomness="different")(stacked, state)

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from torch import Tensor
 from torch.func import vmap
 
-from byzflower.clients.algorithms import Algorithm, Batch, Objective, State, Step
+from byzflower.clients.algorithms import Algorithm, Batch, LocalStep, Objective, State
 from byzflower.clients.algorithms.trees import leaves, map_tree, map_trees
 from byzflower.clients.app import TrainingApp, received_model, server_round_of
 from byzflower.clients.node import Node, Work
@@ -185,7 +185,7 @@ def _step_together(
     batch: Batch = map_trees(_stack, [client.work.batch for client in group])
     state = {name: _stack([c.work.state[name] for c in group]) for name in group[0].work.state}
 
-    def step(batch: Batch, state: State) -> Step:
+    def step(batch: Batch, state: State) -> LocalStep:
         return algorithm.local_step(objective, params, buffers, batch, state)
 
     # A joint step cannot repeat the draws that each client makes alone: drawing is an error.

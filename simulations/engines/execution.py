@@ -24,6 +24,7 @@ from torch import Tensor
 
 from byzflower.wire.arrays import SharedArray, to_tensor
 from byzflower.wire.flower_internals import CLIENT_RAISED
+from byzflower.wire.trees import Record
 
 __all__ = [
     "Broadcast",
@@ -38,7 +39,7 @@ __all__ = [
 
 Client: TypeAlias = ClientApp | Callable[[Message, Context], Message]
 Server: TypeAlias = ServerApp | Callable[[Grid, Context], Any]
-Record: TypeAlias = ArrayRecord | ConfigRecord | MetricRecord
+
 _log = logging.getLogger(__name__)
 
 

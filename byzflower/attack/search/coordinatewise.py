@@ -35,7 +35,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Arrangement:
     """Columns arranged by what they share, over the distinct combinations ``bases`` (U, h)."""
 
     bases: Array
@@ -43,7 +43,7 @@ class Schedule:
     single: list[Column]
 
     @classmethod
-    def of(cls, columns: Sequence[Column]) -> Schedule:
+    def of(cls, columns: Sequence[Column]) -> Arrangement:
         """Find the distinct combinations of honest updates and the families."""
         index: dict[bytes, int] = {}
         bases: list[Array] = []
@@ -86,20 +86,20 @@ def _family(column: Column, rows: list[int]) -> tuple[Pattern, Member] | None:
 
 def reduce_columns(line: Line, columns: Sequence[Column]) -> tuple[Array, Array]:
     """Sum of ‖R − mean‖² and of ⟨R, mean⟩ over the columns of each candidate, shape (T,) each."""
-    schedule = Schedule.of(columns)
+    arrangement = Arrangement.of(columns)
     total = torch.zeros((len(line.along_mean), 2), dtype=torch.float64, device=line.mean.device)
-    if schedule.families:
-        longest = max(len(pattern.rows) for pattern in schedule.families)
-        width = tile_width(line, len(schedule.bases) + longest)
+    if arrangement.families:
+        longest = max(len(pattern.rows) for pattern in arrangement.families)
+        width = tile_width(line, len(arrangement.bases) + longest)
         families = [
             (pattern, *_scalars(line, family, total.device))
-            for pattern, family in schedule.families.items()
+            for pattern, family in arrangement.families.items()
         ]
         for start in range(0, line.honest.shape[1], width):
-            tile = Tile(line, slice(start, start + width), schedule.bases)
+            tile = Tile(line, slice(start, start + width), arrangement.bases)
             for pattern, chosen, scalars in families:
                 total.index_add_(0, chosen, tile.sums(pattern, scalars))
-    for column in schedule.single:
+    for column in arrangement.single:
         total[column.candidate] += _alone(line, column)
     squared, inner = total.T.cpu().numpy()
     return squared, inner

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import byzflower as bf
 from byzflower.rule.mda import smallest_diameter
-from byzflower.rule.vertex_cover import Search, members
+from byzflower.rule.vertex_cover import CoverSearch, members
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -30,7 +30,7 @@ def test_a_cover_is_found_exactly_when_there_is_one(n: int, data: st.DataObject)
         for kept in itertools.combinations(range(n), size)
         if all(i in kept or j in kept for i, j in edges)
     )
-    search = Search("mda", 10_000)
+    search = CoverSearch("mda", 10_000)
     cover = search.cover(adjacency, (1 << n) - 1, least)
     assert cover is not None
     assert cover.bit_count() <= least
@@ -59,7 +59,7 @@ def test_large_rounds_are_searched_within_the_budget(n: int, f: int, d: int) -> 
     assert squared[np.ix_(rows, rows)].max() == diameter
     smaller = np.where(squared < diameter, 0, 1)
     conflicts = [sum(1 << j for j in range(n) if smaller[i, j] and i != j) for i in range(n)]
-    assert Search("mda", 200_000).cover(conflicts, (1 << n) - 1, f) is None
+    assert CoverSearch("mda", 200_000).cover(conflicts, (1 << n) - 1, f) is None
 
 
 def test_far_rows_are_the_ones_left_out() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byzflower.attack.search import coordinatewise, tile
-from byzflower.attack.search.coordinatewise import Column, Schedule, reduce_columns
+from byzflower.attack.search.coordinatewise import Arrangement, Column, reduce_columns
 from byzflower.attack.search.insertion import inserted, sort_rows
 from byzflower.attack.search.tile import Line, Pattern, Tile
 from byzflower.kernels import Reduction, reference
@@ -138,10 +138,10 @@ def test_a_column_may_count_more_than_once() -> None:
 
 def test_candidates_share_what_they_can() -> None:
     _, all_columns = example(5, torch.float32)
-    schedule = Schedule.of(all_columns)
-    assert sorted(len(family) for family in schedule.families.values()) == [1, 3]
-    assert [column.candidate for column in schedule.single] == [4, 5]
-    assert len(schedule.bases) == 7 + 8  # six rows and zero, then eight combinations
+    arrangement = Arrangement.of(all_columns)
+    assert sorted(len(family) for family in arrangement.families.values()) == [1, 3]
+    assert [column.candidate for column in arrangement.single] == [4, 5]
+    assert len(arrangement.bases) == 7 + 8  # six rows and zero, then eight combinations
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
