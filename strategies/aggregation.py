@@ -104,6 +104,8 @@ def aggregate_replies(
     f -= malformed
     if not replies:
         return Aggregation((), f, failure=InfeasibleError("a rule needs replies; found none"))
+    if diverged := model.diverged(replies):
+        return Aggregation(replies, f, failure=diverged)
     updates = model.updates(replies, payload)
     if center is not None:
         center = center.to(updates.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from flwr.serverapp.strategy import (
     Bulyan,
     DifferentialPrivacyClientSideAdaptiveClipping,
@@ -21,7 +23,7 @@ from flwr.serverapp.strategy import (
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.wire.payload import check_payload
 
-__all__ = ["check_fits", "check_inner"]
+__all__ = ["check_fits", "check_inner", "check_not_wrapped"]
 
 _DIFFERENTIAL_PRIVACY = (
     DifferentialPrivacyClientSideAdaptiveClipping,
@@ -97,3 +99,26 @@ def check_fits(inner: Strategy, payload: str) -> None:
             f"`{type(inner).__name__}` needs payload='model'; found 'gradient', which a "
             "`ServerSGD` applies"
         )
+
+
+def check_not_wrapped(strategy: Strategy) -> None:
+    """Refuse to work inside one of Flower's differential-privacy wrappers.
+
+    They are made without a word to the strategy inside, so who calls it is all there is to go by.
+
+    Raises
+    ------
+    TypeError
+        If such a wrapper around ``strategy`` is among the callers.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, _DIFFERENTIAL_PRIVACY) and caller.strategy is strategy:
+            raise TypeError(
+                f"`{type(strategy).__name__}` needs to be the outermost strategy; found it inside "
+                f"`{type(caller).__name__}`, whose noise is made for the mean of n updates: one "
+                "update moves a robust aggregate by more than clipping norm / n, so the privacy "
+                "promised would not be had. Clip and add noise on the clients instead"
+            )
+        frame = frame.f_back

@@ -12,7 +12,7 @@ from byzflower.steps import StepReport
 from byzflower.strategies.rejections import Reason, Rejection
 from byzflower.wire.metrics import Metrics, MetricValue
 
-__all__ = ["RoundRecord", "cause_of", "log_rejections", "log_round"]
+__all__ = ["RoundRecord", "cause_of", "log_rejections", "log_replies", "log_round"]
 
 _LOG = getLogger("flwr")
 _LOGGED = 20  # a flood of hostile replies must not become a flood of log lines
@@ -126,14 +126,23 @@ def log_rejections(phase: str, rejections: Sequence[Rejection]) -> None:
 
 def log_round(record: RoundRecord) -> None:
     """Log how many nodes were asked and what became of their replies, in one line."""
-    failed = sum(rejection.reason is Reason.ERROR for rejection in record.rejections)
     rule = f"; `{record.rule}` of {record.rows} updates, f = {record.f}"
+    counts = record.asked, record.replies, record.rejections
+    log_replies("aggregate_train", *counts, "" if record.skipped else rule)
+
+
+def log_replies(
+    phase: str, asked: int, replies: int, rejections: Sequence[Rejection], more: str = ""
+) -> None:
+    """Log the numbers of nodes asked and of replies, failed ones and those turned away."""
+    failed = sum(rejection.reason is Reason.ERROR for rejection in rejections)
     _LOG.log(
         INFO,
-        "aggregate_train: %d nodes asked, %d replies: %d failed, %d rejected%s",
-        record.asked,
-        record.replies,
+        "%s: %d nodes asked, %d replies: %d failed, %d rejected%s",
+        phase,
+        asked,
+        replies,
         failed,
-        len(record.rejections) - failed,
-        "" if record.skipped else rule,
+        len(rejections) - failed,
+        more,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from logging import ERROR, INFO, WARNING, getLogger
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
@@ -18,48 +18,40 @@ from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
 from byzflower.strategies.aggregation import Aggregation, aggregate_replies
-from byzflower.strategies.arguments import check_fits, check_inner
+from byzflower.strategies.arguments import check_fits, check_inner, check_not_wrapped
 from byzflower.strategies.checkpoint import Checkpoint
-from byzflower.strategies.conduct import Conduct, append_outcomes, outcomes_of
+from byzflower.strategies.conduct import Conduct
 from byzflower.strategies.errors import TooManySkippedRounds
 from byzflower.strategies.faults import FaultBound
-from byzflower.strategies.history import RoundRecord, cause_of, log_rejections, log_round
-from byzflower.strategies.inner_strategy import (
-    Resumable,
-    check_resumable,
-    inner_state,
-    restore_inner_state,
-    restored_on_error,
-    seeded_sampling,
-    showing,
-    without_counts,
+from byzflower.strategies.history import (
+    RoundRecord,
+    cause_of,
+    log_rejections,
+    log_replies,
+    log_round,
 )
-from byzflower.strategies.matching import match_replies
-from byzflower.strategies.metrics import agreeing, capped_metrics, finite_metrics, median_metrics
-from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
+from byzflower.strategies.inner_strategy import check_resumable, seeded_sampling
+from byzflower.strategies.intake import take_in
+from byzflower.strategies.metrics import agreeing, capped_metrics, finite_metrics
+from byzflower.strategies.notices import Notices, infeasible
+from byzflower.strategies.outcomes import append_outcomes, outcomes_of
+from byzflower.strategies.rejections import Rejection, Reply, excerpt
 from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
 from byzflower.strategies.run_state import RunState
+from byzflower.strategies.saved_run import SavedRun
 from byzflower.strategies.sent_model import SentModel
 from byzflower.strategies.server_sgd import ServerSGD
+from byzflower.strategies.server_step import Stepped, step
 from byzflower.strategies.trust import check_trust, trusting
 from byzflower.strategies.vetting import Vetting
 from byzflower.validation import integer_at_least, non_negative_int
-from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import BufferNames
-from byzflower.wire.flower_internals import relabel_source
 from byzflower.wire.guard import guarded
-from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload
 
 __all__ = ["Robust"]
 
 _LOG = getLogger("flwr")
-_METRICS = (
-    "train_metrics_clientapp",
-    "evaluate_metrics_clientapp",
-    "evaluate_metrics_serverapp",
-)
-_NOBODY = 0  # the node id of no node
 
 
 class Robust(Strategy):
@@ -75,8 +67,8 @@ class Robust(Strategy):
     ----------
     inner : Strategy
         Strategy that samples the nodes, configures the rounds and steps on the server; neither
-        another `Robust` nor one of Flower's differential-privacy wrappers, which would take the
-        aggregate for a mean.
+        another `Robust` nor one of Flower's differential-privacy wrappers, whose noise is made for
+        a mean of n updates (around a `Robust` they are refused when a round begins).
     rule : str or Aggregator
         Aggregation, for instance ``"arc > nnm > trimmed_mean"``.
     num_malicious_nodes : int or float
@@ -92,9 +84,10 @@ class Robust(Strategy):
     risk : float
         With ``fraction_train < 1``: the chance that in any round of the run more malicious nodes
         are asked than the round's f says; 0 assumes that all of them are asked in every round.
-    too_few_nodes : {"warn", "stop"}
-        What to do when a round asks fewer nodes than the rule needs, or would be left with fewer
-        if f of them stayed silent: say so once, or, in the first case, end the run at once.
+    too_few_nodes : {"stop", "warn"}
+        What to do when a run's first round asks fewer nodes than the rule (and ``fallback``) needs:
+        end it at once, or say so and skip the round. In later rounds, and where f silent nodes
+        would leave too few, it is said once.
     fallback : str, Aggregator or None
         Rule of the rounds in which too few usable replies come back for ``rule``, such as
         ``"median"`` for Bulyan; without one they leave the model unchanged.
@@ -150,12 +143,15 @@ class Robust(Strategy):
     Metrics that clients claim, their counts of examples included, reach the inner strategy's
     ``train_metrics_aggr_fn`` and ``evaluate_metrics_aggr_fn`` one record a client, with each value
     capped to the range that is left without the f smallest and the f largest: what a minority
-    claims lies between honest values. The arrays reach the inner strategy as one reply of no real
-    node. Evaluate on the server (``evaluate_fn``) for numbers to rely on.
+    claims lies between honest values. To the inner strategy's ``aggregate_train`` a round is one
+    reply of no real node: the aggregate, and the medians of the metrics. One of your own that reads
+    what each client sent has nothing to read there; do it in ``train_metrics_aggr_fn``. Evaluate on
+    the server (``evaluate_fn``) for numbers to rely on.
 
     Arrays are buffers if most replies declare them so (clients of this package do), or, where most
     declare nothing, if their name says so. An array that most replies return as it was sent is
-    never stepped.
+    never stepped; one with Inf in the model itself (an attention mask) stays as it is, if most
+    replies return it so or it is named as a buffer.
 
     A round whose number is not above the last one's begins a new run, as if the strategy were new;
     a `ServerSGD` inside forgets its momentum, too. Flower's FedAvgM, FedAdam, FedYogi and
@@ -177,7 +173,7 @@ class Robust(Strategy):
         *,
         buffers: BufferNames = None,
         risk: float = 1e-3,
-        too_few_nodes: Literal["warn", "stop"] = "warn",
+        too_few_nodes: Literal["stop", "warn"] = "stop",
         fallback: str | Aggregator | None = None,
         trusted_node: int | None = None,
         cast_dtypes: bool = False,
@@ -197,7 +193,7 @@ class Robust(Strategy):
                 raise ValueError("`buffers` needs to be set on the inner `ServerSGD`")
             buffers = inner.buffers
         if too_few_nodes not in ("warn", "stop"):
-            raise ValueError(f"`too_few_nodes` needs warn or stop; found {too_few_nodes!r}")
+            raise ValueError(f"`too_few_nodes` needs stop or warn; found {too_few_nodes!r}")
         if max_skipped_rounds is not None:
             integer_at_least(max_skipped_rounds, 1, "Robust", "max_skipped_rounds")
         if quarantine_after is not None:
@@ -223,8 +219,10 @@ class Robust(Strategy):
         self.checkpoint = checkpoint
         self.measure_distances = measure_distances
         self.seed = None if seed is None else non_negative_int(seed, "seed")
-        self._arrays_key: str = getattr(inner, "arrayrecord_key", "arrays")
-        self._examples_key: str = getattr(inner, "weighted_by_key", "num-examples")
+        self._names: tuple[str, str] = (
+            getattr(inner, "arrayrecord_key", "arrays"),
+            getattr(inner, "weighted_by_key", "num-examples"),
+        )
         self._model: SentModel | None = None
         self._asked: tuple[Message, ...] = ()
         self._asked_to_evaluate: tuple[Message, ...] = ()
@@ -250,7 +248,7 @@ class Robust(Strategy):
 
     def _begin_run(self) -> None:
         self._run_state = RunState.begin(self.seed)
-        self._told: set[str] = set()
+        self._notices = Notices(self.inner, self.rule, self.fallback, self.faults)
 
     def start(  # noqa: PLR0917  (Flower's signature)
         self,
@@ -308,15 +306,20 @@ class Robust(Strategy):
     def _run(
         self, initial_arrays: ArrayRecord, num_rounds: int, run: Callable[..., None]
     ) -> RunResult:
-        identity = self._identity(initial_arrays)
+        companions = {} if self.checkpoint is None else self.checkpoint.companions
+        saved_run = SavedRun(self.inner, self.rule.spec, self.payload, companions)
+        identity = saved_run.identity(initial_arrays)
         saved = None if self.checkpoint is None else self.checkpoint.newest(identity)
-        result = RunResult(initial_arrays) if saved is None else self._restore(saved)
-        done = 0 if saved is None else saved["round"]
+        result, done = RunResult(initial_arrays), 0
+        if saved is not None:
+            self._begin_run()
+            result, self._run_state = saved_run.restore(saved, self.seed)
+            done = saved["round"]
 
         def save(server_round: int, arrays: ArrayRecord) -> None:
             if self.checkpoint and self.checkpoint.due(server_round, server_round == num_rounds):
-                state = self._state(identity, server_round, arrays, result)
-                self.checkpoint.save(server_round, state)
+                tree = saved_run.to_tree(identity, server_round, arrays, result, self._run_state)
+                self.checkpoint.save(server_round, tree)
 
         try:
             run(result.arrays, range(done + 1, num_rounds + 1), result, after_round=save)
@@ -326,47 +329,6 @@ class Robust(Strategy):
         if self.history and all(record.skipped for record in self.history):
             reason = self.history[-1].skipped
             _LOG.log(ERROR, "No round was aggregated; the model is as it was: %s", reason)
-        return result
-
-    def _companions(self) -> Mapping[str, Resumable]:
-        return {} if self.checkpoint is None else self.checkpoint.companions
-
-    def _identity(self, arrays: ArrayRecord) -> dict[str, Any]:
-        """Return what must be the same for a checkpoint to be this run's."""
-        return {
-            "rule": self.rule.spec,
-            "payload": self.payload,
-            "inner": type(self.inner).__qualname__,
-            "model": {key: [a.dtype, list(a.shape)] for key, a in arrays.items()},
-        }
-
-    def _state(
-        self, identity: dict[str, Any], server_round: int, arrays: ArrayRecord, result: RunResult
-    ) -> dict[str, Any]:
-        """Return what the next round depends on, and what the run has to show so far."""
-        return {
-            "identity": identity,
-            "round": server_round,
-            "model": {key: to_tensor(array) for key, array in arrays.items()},
-            "metrics": {
-                name: {number: dict(record) for number, record in getattr(result, name).items()}
-                for name in _METRICS
-            },
-            "inner": inner_state(self.inner),
-            "companions": {name: other.state_dict() for name, other in self._companions().items()},
-            "robust": self._run_state.to_tree(),
-        }
-
-    def _restore(self, state: dict[str, Any]) -> RunResult:
-        self._begin_run()
-        self._run_state = RunState.from_tree(state["robust"], self.seed)
-        restore_inner_state(self.inner, state["inner"])
-        for name, other in self._companions().items():
-            other.load_state_dict(state["companions"][name])
-        result = RunResult(to_record(state["model"]))
-        for name, rounds in state["metrics"].items():
-            records = {number: MetricRecord(metrics) for number, metrics in rounds.items()}
-            setattr(result, name, records)
         return result
 
     def summary(self) -> None:
@@ -386,10 +348,12 @@ class Robust(Strategy):
         Raises
         ------
         TypeError, ValueError
-            If the model is complex, has no parameters or is not finite.
+            If the model is complex, has no parameters or is not finite, or this strategy is inside
+            one of Flower's differential-privacy wrappers.
         InfeasibleError
-            If too few nodes are asked for the rule and ``too_few_nodes`` is "stop".
+            If too few nodes are asked in the first round, see ``too_few_nodes``.
         """
+        check_not_wrapped(self)
         if server_round <= self._run_state.last_round:
             self._begin_run()
         self._run_state.last_round = server_round
@@ -397,7 +361,12 @@ class Robust(Strategy):
         with seeded_sampling(self.seed, f"train {server_round}"):
             self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
         self._federation = max(len(self._asked), len(list(grid.get_node_ids())))
-        self._look_at_numbers(len(self._asked))
+        asked = len(self._asked)
+        if asked:
+            self._notices.look_at_inner()
+            if self.too_few_nodes == "stop" and not self.history:
+                self._notices.check_enough(asked, self._f(asked))
+            self._notices.look_at_numbers(asked, self._federation, self._rounds_planned)
         return list(self._asked)
 
     def aggregate_train(
@@ -423,11 +392,11 @@ class Robust(Strategy):
         if not self._asked:
             return None, None
         messages = list(replies)
-        accepted, rejections = self._vet(messages, self._asked, train=True)
+        accepted, rejections = self._take_in(messages, self._asked, train=True)
         if self.buffers is None:
             accepted, odd = self._model.learn_buffers(accepted)
             rejections.extend(odd)
-            self._tell_of_guessed_buffers(self._model)
+            self._notices.look_at_buffers(self._model)
         malformed = sum(rejection.proves_fault for rejection in rejections)
         aggregation = aggregate_replies(
             self._rule_for(accepted, malformed),
@@ -456,7 +425,7 @@ class Robust(Strategy):
             metrics=metrics,
         )
         self.history.append(record)
-        self._note_conduct(record, aggregation, used=arrays is not None)
+        self._note_conduct(record, aggregation)
         log_rejections("aggregate_train", rejections)
         log_round(record)
         if arrays is None:
@@ -476,13 +445,24 @@ class Robust(Strategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Drop malformed replies; the inner strategy averages the metrics that the rest share."""
+        """Drop malformed replies; the inner strategy averages the metrics that the rest share.
+
+        Returns
+        -------
+        MetricRecord or None
+            The inner strategy's metrics, and ``robust-missing`` and ``robust-rejected``: how many
+            nodes that were asked did not answer, and how many replies were turned away. ``None``
+            if there is nothing of either.
+        """
         asked = {message.metadata.dst_node_id: message for message in self._asked_to_evaluate}
-        accepted, rejections = self._vet(list(replies), self._asked_to_evaluate, train=False)
+        received = list(replies)
+        accepted, rejections = self._take_in(received, self._asked_to_evaluate, train=False)
         agreed, odd = agreeing(accepted)
         rejections.extend(odd)
         # No offences: few may evaluate, and a majority of few can frame an honest node.
         log_rejections("aggregate_evaluate", rejections)
+        if asked:
+            log_replies("aggregate_evaluate", len(asked), len(received), rejections)
         capped = capped_metrics(agreed, self._f(len(asked)))
         messages = [
             Message(reply.with_metrics(metrics), reply_to=asked[reply.node_id])
@@ -493,10 +473,12 @@ class Robust(Strategy):
         except Exception as error:  # what replies hold must not end a run
             _LOG.log(WARNING, "Round %d: no evaluation metrics: %s", server_round, _one_line(error))
             metrics = None
-        if metrics is None and not rejections:
+        missing = max(0, len(asked) - len(received))
+        if metrics is None and not rejections and not missing:
             return None
         kept = finite_metrics(metrics or {})
-        return MetricRecord({**kept, "robust-rejected": len(rejections)})
+        own = {"robust-missing": missing, "robust-rejected": len(rejections)}
+        return MetricRecord({**kept, **own})
 
     def _center(self) -> Tensor | None:
         """Return the previous aggregate, unless the arrays that are parameters have changed."""
@@ -508,31 +490,17 @@ class Robust(Strategy):
         """Return how many of the nodes asked in a round may be malicious."""
         return self.faults.within(asked, self._federation, self._rounds_planned)
 
-    def _vet(
+    def _take_in(
         self, messages: Sequence[Message], asked: Sequence[Message], *, train: bool
     ) -> tuple[list[Reply], list[Rejection]]:
         vetting = Vetting(
             {} if self._model is None else self._model.expected,
             frozenset() if self._model is None else self._model.buffers,
-            self._arrays_key,
-            self._examples_key,
+            *self._names,
             self.payload,
         )
-        vet = vetting.train if train else vetting.evaluate
-        answers, rejections = match_replies(messages, asked)
-        accepted = []
         quarantined = self._quarantined(len(asked))
-        for node_id, message in answers.items():
-            if node_id in quarantined and not message.has_error():
-                detail = f"{self.conduct.offences(node_id)} malformed replies before"
-                rejections.append(Rejection(node_id, Reason.QUARANTINED, detail))
-                continue
-            outcome = vet(node_id, message)
-            if isinstance(outcome, Rejection):
-                rejections.append(outcome)
-            else:
-                accepted.append(outcome)
-        return accepted, rejections
+        return take_in(vetting, messages, asked, self.conduct, quarantined, train=train)
 
     def _quarantined(self, asked: int) -> frozenset[int]:
         if self.quarantine_after is None:
@@ -543,105 +511,42 @@ class Robust(Strategy):
         """Return the rule, or the fallback where too few replies are left for it."""
         f = self._f(len(self._asked)) - malformed
         rule = self.rule
-        if self.fallback is not None and f >= 0 and _infeasible(rule, len(accepted), f):
+        if self.fallback is not None and f >= 0 and infeasible(rule, len(accepted), f):
             rule = self.fallback
             _LOG.log(WARNING, "`%s` takes the place of `%s`", rule.spec, self.rule.spec)
         return trusting(rule, self.trusted_node, [reply.node_id for reply in accepted])
 
     def _step(
         self, server_round: int, model: SentModel, aggregation: Aggregation
-    ) -> tuple[tuple[ArrayRecord, dict[str, MetricValue]] | None, Exception | None]:
+    ) -> tuple[Stepped | None, Exception | None]:
         """Let the inner strategy step with the aggregate; what goes wrong is undone."""
         if aggregation.explanation is None:
             return None, aggregation.failure
         value = aggregation.explanation.value
-        restored = model.restore(value, aggregation.used, self.payload)
-        medians = median_metrics([reply.metrics for reply in aggregation.used])
-        content = RecordDict(
-            {
-                self._arrays_key: to_record(restored),
-                "metrics": MetricRecord({**medians, self._examples_key: 1}),
-            }
-        )
-        reply = Message(content, reply_to=self._asked[0])
-        relabel_source(reply, _NOBODY)
-        capped = capped_metrics(aggregation.used, self._f(len(self._asked)))
-        records = [
-            own.with_metrics(claims) for own, claims in zip(aggregation.used, capped, strict=True)
-        ]
         try:
-            with restored_on_error(self.inner), without_counts(), showing(self.inner, records):
-                arrays, metrics = self.inner.aggregate_train(server_round, [reply])
-                if arrays is None:
-                    raise ValueError("the inner strategy returned no arrays")
-                result = to_record(model.conform(arrays, restored))
+            stepped = step(
+                self.inner,
+                server_round,
+                model,
+                value,
+                aggregation.used,
+                payload=self.payload,
+                f=self._f(len(self._asked)),
+                answers=self._asked[0],
+                names=self._names,
+            )
         except Exception as error:  # what replies hold must not end a run
             return None, error
         if self.rule.needs_center:
             self._run_state.center = value
-        return (result, finite_metrics(metrics or {})), None
+        return stepped, None
 
-    def _note_conduct(self, record: RoundRecord, aggregation: Aggregation, *, used: bool) -> None:
-        outcomes = outcomes_of(
-            record.server_round,
-            [message.metadata.dst_node_id for message in self._asked],
-            {reply.node_id for reply in aggregation.used},
-            record.rejections,
-            used=used,
-            shares=aggregation.shares,
-            distances=aggregation.distances,
-            clipped=aggregation.clipped,
-        )
+    def _note_conduct(self, record: RoundRecord, aggregation: Aggregation) -> None:
+        nodes = [message.metadata.dst_node_id for message in self._asked]
+        outcomes = outcomes_of(record, aggregation, nodes)
         self.conduct.note(outcomes)
         if self.conduct_file is not None:
             append_outcomes(self.conduct_file, outcomes)
-
-    def _look_at_numbers(self, asked: int) -> None:
-        """Say n and f; and say once, or stop, if they are outside the rule's range."""
-        if not asked:
-            return
-        f = self._f(asked)
-        if asked < self._federation:
-            self._tell(
-                INFO,
-                f"{asked} of {self._federation} nodes asked, {self.faults.of(self._federation)} "
-                f"of all malicious: f = {f} (more with probability {self.risk:g} over "
-                f"{self._rounds_planned} rounds)",
-            )
-        if problem := _infeasible(self.rule, asked, f):
-            if self.too_few_nodes == "stop":
-                raise problem
-            self._tell(
-                WARNING,
-                f"Too few nodes: {problem}. Set `min_train_nodes` and `min_available_nodes` of "
-                f"`{type(self.inner).__name__}` to what the rule needs.",
-            )
-        elif (
-            self.fallback is None
-            and 0 < f < asked
-            and (problem := _infeasible(self.rule, asked - f, f))
-        ):
-            self._tell(
-                WARNING,
-                f"{f} silent nodes of {asked} would leave the model unchanged: {problem}; "
-                "`fallback` names a rule for such rounds",
-            )
-
-    def _tell_of_guessed_buffers(self, model: SentModel) -> None:
-        steps = isinstance(self.inner, ServerSGD) or hasattr(self.inner, "current_arrays")
-        if steps and not model.buffers_declared:
-            names = ", ".join(sorted(model.buffers)) or "none"
-            self._tell(
-                INFO,
-                f"Clients do not say which arrays are no parameters; by their names: {names}. "
-                "All others are stepped; name others with `buffers=`.",
-            )
-
-    def _tell(self, level: int, text: str) -> None:
-        """Log a line once a run."""
-        if text not in self._told:
-            self._told.add(text)
-            _LOG.log(level, "%s", text)
 
     def _skip(
         self, record: RoundRecord, problem: Exception | None
@@ -658,14 +563,6 @@ class Robust(Strategy):
             ) from problem
         arrays = None if self._model is None else self._model.record()
         return arrays, MetricRecord(record.to_metrics())
-
-
-def _infeasible(rule: Aggregator, n: int, f: int) -> InfeasibleError | None:
-    try:
-        rule.check(n, f)
-    except InfeasibleError as error:
-        return error
-    return None
 
 
 def _one_line(error: Exception) -> str:

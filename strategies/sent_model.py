@@ -39,13 +39,16 @@ class SentModel:
         Arrays that the rule aggregates, in the model's order.
     buffers_declared : bool
         Whether that follows from what most replies declare.
+    constants : frozenset of str
+        Arrays that stay as they were sent: with Inf, and no NaN, in the model itself (an attention
+        mask).
 
     Raises
     ------
     TypeError
         If an array is complex.
     ValueError
-        If no array is a parameter, or a parameter holds NaN or Inf.
+        If no array is a parameter, or one holds NaN.
     """
 
     def __init__(
@@ -59,21 +62,36 @@ class SentModel:
         for key, tensor in self.tensors.items():
             if tensor.is_complex():
                 raise TypeError(f"the model needs real arrays; found {tensor.dtype} in {key!r}")
-        self._divide(buffer_names(self.tensors, buffers))
+        self._infinite = {key for key, t in self.tensors.items() if not is_finite(t)}
+        self._named = buffer_names(self.tensors, buffers)
+        for key in self._infinite - self._named:
+            if self.tensors[key].isnan().any():
+                raise ValueError(f"the model needs finite parameters; found NaN in {key!r}")
+        self._divide(self._named)
         if not any(self.tensors[key].numel() for key in self.parameters):
             raise ValueError(
-                "the model needs a floating-point array that is no buffer and not empty; "
+                "the model needs a finite floating-point array that is no buffer and not empty; "
                 f"found {len(self.tensors)} arrays and none such"
             )
-        for key in self.parameters:
-            if not is_finite(self.tensors[key]):
-                raise ValueError(f"the model needs finite parameters; found NaN or Inf in {key!r}")
 
     def _divide(self, names: frozenset[str]) -> None:
-        # A buffer that is not finite in the model itself (an attention mask) is no statistic.
-        constant = {key for key in names if not is_finite(self.tensors[key])}
-        self.buffers = names - constant
-        self.parameters = tuple(key for key in self.tensors if key not in names)
+        self.constants = frozenset(self._infinite)
+        self.buffers = names - self.constants
+        self.parameters = tuple(key for key in self.tensors if key not in names | self.constants)
+
+    def diverged(self, replies: Sequence[Reply]) -> ValueError | None:
+        """Return what is wrong if a constant is none: most replies hold something else.
+
+        A model whose weights have become infinite looks like one with a mask until its clients
+        have answered. Arrays named as buffers are believed.
+        """
+        for key in sorted(self._infinite - self._named):
+            if not self._returned_by_most(key, replies):
+                return ValueError(
+                    f"the model needs finite parameters; found Inf in {key!r}, which most replies "
+                    "do not return as it was sent"
+                )
+        return None
 
     def learn_buffers(self, replies: Sequence[Reply]) -> tuple[list[Reply], list[Rejection]]:
         """Take for buffers what most replies declare, and what most return as it was sent.
@@ -88,18 +106,18 @@ class SentModel:
             name for reply in replies for name in reply.buffers or () if name in self.tensors
         )
         self.buffers_declared = sum(reply.buffers is not None for reply in replies) > half
-        names = buffer_names(self.tensors)
+        names = self._named
         if self.buffers_declared:
             names = frozenset(
                 name
                 for name, tensor in self.tensors.items()
                 if not tensor.is_floating_point() or votes[name] > half
             )
-        candidates = [key for key in self.tensors if key not in names]
+        candidates = [key for key in self.tensors if key not in names | self.constants]
         unchanged = {key for key in candidates if self._returned_by_most(key, replies)}
         if len(unchanged) < len(candidates):  # else nobody has trained, and nothing is known
             names |= unchanged
-        if not set(self.tensors) - names:
+        if not set(self.tensors) - names - self.constants:
             return list(replies), []  # a model of buffers alone is nobody's
         self._divide(names)
         finite, odd = [], []

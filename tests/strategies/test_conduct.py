@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from byzflower.simulations.cli import main
 from byzflower.strategies import Conduct, Reason, Robust
-from byzflower.strategies.conduct import Outcome
+from byzflower.strategies.outcomes import Outcome
 
 MODEL = {"w": np.zeros((2, 3), np.float32), "b": np.zeros(1, np.float32)}
 OFFSETS = (1.0, 1.1, 0.9, 1.0, 50.0)
@@ -122,7 +122,7 @@ def test_the_file_outlives_the_process_and_tells_the_same(
 
 
 def test_a_skipped_round_uses_nobody_s_update(make_content: Any, make_round: Any) -> None:
-    strategy = Robust(FedAvg(), "krum", 2)
+    strategy = Robust(FedAvg(), "krum", 2, too_few_nodes="warn")
     make_round(strategy, MODEL, 5).run(shifted(make_content))
     assert [row["accepted"] for row in strategy.conduct.to_rows()] == [0] * 5
 

@@ -48,7 +48,7 @@ def test_malformed_evaluation_is_dropped(name: str, inner: Any, fake_grid: Any) 
     strategy = Robust(inner(), "mean", 1)
     nodes = fake_grid(dict.fromkeys(range(1, 6)))
     got = evaluation(strategy, nodes, [*HONEST[:2], HOSTILE[name], *HONEST[2:]])
-    assert list(got) == ["accuracy", "per", "robust-rejected"]
+    assert list(got) == ["accuracy", "per", "robust-missing", "robust-rejected"]
     assert got["accuracy"] == pytest.approx(0.8)
     assert got["per"] == pytest.approx([1.75])
     assert got["robust-rejected"] == 1
@@ -58,15 +58,26 @@ def test_metrics_of_a_minority_are_left_out(fake_grid: Any) -> None:
     strategy = Robust(FedAvg(), "mean", 1)
     odd = metrics(10, accuracy=0.5, per=[1.0], **{"evil %s": 1e308})
     got = evaluation(strategy, fake_grid(dict.fromkeys(range(1, 6))), [*HONEST, odd])
-    assert set(got) == {"accuracy", "per", "robust-rejected"}
+    assert set(got) == {"accuracy", "per", "robust-missing", "robust-rejected"}
     assert got["robust-rejected"] == 0
 
 
 def test_no_evaluation_at_all(fake_grid: Any) -> None:
     strategy = Robust(FedAvg(), "mean", 1)
-    assert evaluation(strategy, fake_grid(dict.fromkeys(range(1, 4))), [None] * 3) is None
+    got = evaluation(strategy, fake_grid(dict.fromkeys(range(1, 4))), [None] * 3)
+    assert dict(got) == {"robust-missing": 3, "robust-rejected": 0}
     strategy = Robust(FedAvg(fraction_evaluate=0.0), "mean", 1)
     assert evaluation(strategy, fake_grid(dict.fromkeys(range(1, 4))), []) is None
+
+
+def test_replies_that_never_came_are_counted(
+    fake_grid: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = fake_grid(dict.fromkeys(range(1, 6)))
+    with caplog.at_level("INFO", "flwr"):
+        got = evaluation(Robust(FedAvg(), "mean", 1), nodes, [*HONEST[:3], Error(1, "boom"), None])
+    assert (got["robust-missing"], got["robust-rejected"]) == (1, 1)
+    assert "aggregate_evaluate: 5 nodes asked, 4 replies: 1 failed, 0 rejected" in caplog.text
 
 
 def test_evaluation_without_any_example_gives_no_metrics(fake_grid: Any) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from flwr.serverapp.strategy import FedAvg
 
-from byzflower.errors import InfeasibleError
 from byzflower.strategies import Robust
 from byzflower.strategies.faults import FaultBound
 from byzflower.theory import excess_probability, faults_per_round
@@ -65,12 +64,6 @@ def test_a_run_that_samples_says_n_f_and_risk(
     line = f"20 of 40 nodes asked, 4 of all malicious: f = {f} (more with probability 0.01 over 3"
     assert caplog.text.count(line) == 1
     assert [record.f for record in strategy.history] == [f] * 3
-
-
-def test_too_few_nodes_stop_the_run_by_choice(make_content: Any, make_round: Any) -> None:
-    strategy = Robust(FedAvg(), "bulyan", 2, too_few_nodes="stop")
-    with pytest.raises(InfeasibleError, match=r"`bulyan` needs n ≥ 4f\+3"):
-        make_round(strategy, MODEL, 5).run(shifted(make_content))
 
 
 def test_a_fallback_aggregates_what_is_too_little_for_the_rule(

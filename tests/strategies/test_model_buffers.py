@@ -10,6 +10,7 @@ from flwr.app import Array, RecordDict
 from flwr.serverapp.strategy import (
     FedAdam,
     FedAvg,
+    FedAvgM,
 )
 
 from byzflower.strategies import (
@@ -17,7 +18,7 @@ from byzflower.strategies import (
     ServerSGD,
 )
 from byzflower.wire.payload import declare
-from replies import MODEL, STEPS, shifted
+from replies import MODEL, STEPS, gradients, shifted
 
 
 def test_buffers_take_the_median_whatever_the_rule(make_content: Any, make_round: Any) -> None:
@@ -80,6 +81,39 @@ def test_a_mask_with_inf_stays_as_it_is(make_content: Any, make_round: Any) -> N
     arrays, _ = make_round(strategy, MODEL | {"mask": mask}, 5).run(contents)
     np.testing.assert_array_equal(arrays["mask"].numpy(), mask)
     np.testing.assert_allclose(arrays["b"].numpy(), [5.3], rtol=1e-6)
+
+
+MASKED = MODEL | {"mask": np.array([0.0, -np.inf], np.float32)}
+
+
+def with_mask(make_content: Any, masks: list[Any], gradient: bool = False) -> list[RecordDict]:
+    contents = gradients(make_content) if gradient else shifted(make_content)
+    for content, mask in zip(contents, masks, strict=True):
+        content["arrays"]["mask"] = Array(np.array(mask, np.float32))
+    return contents
+
+
+@pytest.mark.parametrize("inner", [FedAvg, FedAvgM, FedAdam, ServerSGD])
+def test_a_mask_with_inf_that_nobody_names_stays_as_it_is(
+    inner: Any, make_content: Any, make_round: Any
+) -> None:
+    payload: Any = "gradient" if inner is ServerSGD else "model"
+    masks = [MASKED["mask"]] * 4 + [np.array([np.nan, 3.0])]
+    strategy = Robust(inner(), "trimmed_mean", 1, payload)
+    rounds = make_round(strategy, MASKED, 5)
+    for _ in range(2):
+        arrays, _ = rounds.run(with_mask(make_content, masks, payload == "gradient"))
+        assert arrays["mask"].numpy().tobytes() == MASKED["mask"].tobytes()
+        assert arrays["b"].numpy() != MODEL["b"]
+    assert not any(record.skipped for record in strategy.history)
+
+
+def test_infinite_weights_are_no_mask(make_content: Any, make_round: Any) -> None:
+    masks = [MASKED["mask"]] * 2 + [np.zeros(2)] * 3
+    strategy = Robust(FedAvg(), "trimmed_mean", 1)
+    arrays, _ = make_round(strategy, MASKED, 5).run(with_mask(make_content, masks))
+    assert arrays["b"].numpy() == MODEL["b"]
+    assert "found Inf in 'mask', which most replies do not return" in strategy.history[-1].skipped
 
 
 def declaring_buffers(contents: list[RecordDict], names: list[str] | None) -> list[RecordDict]:

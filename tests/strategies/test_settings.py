@@ -36,8 +36,9 @@ def test_aggregating_before_configuring_is_an_error() -> None:
     ("model", "error", "text"),
     [
         ({"w": np.zeros(2, np.complex64)}, TypeError, "real arrays; found torch.complex64 in 'w'"),
-        ({"n": np.array(3)}, ValueError, "needs a floating-point array that is no buffer"),
-        ({"w": np.array([np.nan])}, ValueError, "found NaN or Inf in 'w'"),
+        ({"n": np.array(3)}, ValueError, "needs a finite floating-point array that is no buffer"),
+        ({"w": np.array([np.nan])}, ValueError, "found NaN in 'w'"),
+        ({"w": np.array([np.inf])}, ValueError, "needs a finite floating-point array"),
     ],
 )
 def test_models_that_no_rule_can_aggregate_are_refused_at_once(

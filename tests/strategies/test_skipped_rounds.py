@@ -65,20 +65,49 @@ def test_nodes_whose_silence_stops_the_run_are_warned_of_once(
         assert caplog.text.count("1 silent nodes of 5 would leave the model unchanged") == expected
 
 
+def test_too_few_nodes_for_the_rule_end_the_run_at_once(fake_grid: Any) -> None:
+    grid = fake_grid({node: lambda _: pytest.fail("asked in vain") for node in range(2)})
+    initial = ArrayRecord({key: Array(value) for key, value in MODEL.items()})
+    text = (
+        r"`trimmed_mean` needs n ≥ 2f\+1 rows; found n = 2, f = 2. Set `min_train_nodes` and "
+        "`min_available_nodes` of `FedAvg` to what the rule needs. Or lower `num_malicious_nodes`"
+    )
+    with pytest.raises(bf.InfeasibleError, match=text):
+        Robust(FedAvg(), "trimmed_mean", 2).start(grid, initial, num_rounds=9)
+
+
 def test_too_few_nodes_for_the_rule_are_warned_of_once(
     make_round: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rounds = make_round(Robust(FedAvg(), "trimmed_mean", 2), MODEL, 2)
+    rounds = make_round(Robust(FedAvg(), "trimmed_mean", 2, too_few_nodes="warn"), MODEL, 2)
     rounds.ask()
     rounds.ask()
     assert caplog.text.count("Too few nodes") == 1
     assert (
-        "Too few nodes: `trimmed_mean` needs n ≥ 2f+1 rows; found n = 2, f = 2. Set "
-        "`min_train_nodes` and `min_available_nodes` of `FedAvg` to what the rule needs."
-    ) in caplog.text
+        "Too few nodes: `trimmed_mean` needs n ≥ 2f+1 rows; found n = 2, f = 2. Set" in caplog.text
+    )
     caplog.clear()
     make_round(Robust(FedAvg(), "trimmed_mean", 2), MODEL, 5).ask()
     assert "Too few nodes" not in caplog.text
+
+
+def test_nodes_that_leave_later_end_no_run(
+    make_content: Any, make_round: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = make_round(Robust(FedAvg(), "trimmed_mean", 2), MODEL, 5)
+    rounds.run(shifted(make_content))
+    rounds.nodes = rounds.nodes[:2]
+    _, metrics = rounds.run(shifted(make_content)[:2])
+    assert metrics["robust-skipped"] == 1
+    assert "Too few nodes" in caplog.text
+
+
+def test_a_fallback_for_which_the_nodes_suffice_begins(make_content: Any, make_round: Any) -> None:
+    strategy = Robust(FedAvg(), "bulyan", 2, fallback="median")
+    _, metrics = make_round(strategy, MODEL, 5).run(shifted(make_content))
+    assert metrics["robust-skipped"] == 0
+    with pytest.raises(bf.InfeasibleError, match="`bulyan` needs"):
+        make_round(Robust(FedAvg(), "bulyan", 2, fallback="median"), MODEL, 4).ask()
 
 
 def test_a_model_without_numbers_is_refused(make_round: Any) -> None:
