@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
-from functools import reduce
+from functools import cached_property, reduce
 from statistics import median_low
 from typing import TypeAlias, cast
 
@@ -97,14 +97,21 @@ class Forgery:
                 value = value + self._base[name].to(value)
             arrays[name] = value.to(like.dtype)
         content = RecordDict()
-        for name, record in self._contents[0].items():
-            if isinstance(record, ArrayRecord):
-                content[name] = to_record(arrays)
-            elif isinstance(record, MetricRecord):
-                content[name] = _typical([other.get(name) for other in self._contents], record)
-            else:
-                content[name] = deepcopy(record)
+        for name in self._contents[0]:
+            other = self._other_records.get(name)
+            content[name] = to_record(arrays) if other is None else deepcopy(other)
         return content
+
+    @cached_property
+    def _other_records(self) -> RecordDict:
+        """What a reply says beside its arrays: each metric the honest ones' (lower) median."""
+        others = RecordDict()
+        for name, record in self._contents[0].items():
+            if isinstance(record, MetricRecord):
+                others[name] = _typical([content.get(name) for content in self._contents], record)
+            elif not isinstance(record, ArrayRecord):
+                others[name] = deepcopy(record)
+        return others
 
 
 def _read(reply: Message) -> StateDict | None:
@@ -144,10 +151,7 @@ def _typical(records: list[object], like: MetricRecord) -> MetricRecord:
     typical = deepcopy(like)
     for key, value in like.items():
         if isinstance(value, int | float):
-            values = [
-                record[key]
-                for record in records
-                if isinstance(record, MetricRecord) and isinstance(record.get(key), type(value))
-            ]
+            found = [r.get(key) for r in records if isinstance(r, MetricRecord)]
+            values = [number for number in found if isinstance(number, type(value))]
             typical[key] = cast("int | float", median_low(cast("list[float]", values)))
     return typical

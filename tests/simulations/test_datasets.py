@@ -73,7 +73,9 @@ def test_idx_files_are_read_in_row_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not gzip", gzip.compress(b"\0\0\x08\x01\0\0\0\5abc"), gzip.compress(b"")[:-9]]
+    "content",
+    [b"not gzip", gzip.compress(b"\0\0\x08\x01\0\0\0\5abc"), gzip.compress(b"")[:-9]],
+    ids=["no gzip", "too few bytes", "cut off"],
 )
 def test_a_broken_idx_file_is_named(tmp_path, content):
     for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):

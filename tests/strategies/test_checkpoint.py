@@ -317,7 +317,11 @@ def test_a_tree_comes_back_as_it_was(tree: Any, tmp_path: Path) -> None:
         assert back == tree
 
 
-@pytest.mark.parametrize("value", [object(), {"f": print}, np.array([object()])], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {"f": print}, np.array([object()])],
+    ids=["an object", "a function", "an array of objects"],
+)
 def test_what_is_no_tree_is_refused_and_leaves_no_file(value: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="a state file holds"):
         write_tree(tmp_path / "t", value)

@@ -132,7 +132,9 @@ ORACLES: list[tuple[str, int, int, Oracle]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "slope", "least", "oracle"), ORACLES, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("spec", "slope", "least", "oracle"), ORACLES, ids=[oracle[0] for oracle in ORACLES]
+)
 def test_matches_its_definition(spec: str, slope: int, least: int, oracle: Oracle) -> None:
     rule = bf.parse(spec)
 
