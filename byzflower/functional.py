@@ -167,9 +167,9 @@ def resampling(x: Rows, f: int, *, s: int, rng: torch.Generator | None = None) -
 def _mixed(step: PreAggregator, x: Rows, f: int, rng: torch.Generator | None = None) -> Tensor:
     """Return the rows that a pre-aggregator makes of those that are finite, (m, d)."""
     updates = Updates.of(x)
-    geometry = Geometry.of(updates, gram=step.needs_gram)
+    geometry = Geometry.of(updates, gram=step.needs_gram).ordered()
     faults = remaining_faults(updates, geometry, f, Pipeline((step,), _rules.Mean()))
     matrix = step.mix(geometry, faults, entropy() if rng is None else rng).matrix
     weights = np.zeros((len(matrix), updates.n))
-    weights[:, geometry.kept] = matrix
+    weights[:, geometry.kept] = matrix[np.argsort(geometry.kept)] if step.keeps_rows else matrix
     return torch.stack([updates.combine(row) for row in weights])

@@ -18,6 +18,7 @@ import torch
 from byzflower.gram import Array, measure
 from byzflower.kernels import Reduction, reduce
 from byzflower.lengths import Lengths
+from byzflower.order import order_of_content
 from byzflower.updates import Updates
 
 __all__ = ["Array", "Geometry", "finite_rows"]
@@ -43,7 +44,8 @@ class Geometry:
         Number of current rows (after mixing).
     kept : numpy.ndarray
         Indices of the original rows that hold only finite numbers and, where distances are
-        measured, have finite squares. The other rows take no part.
+        measured, have finite squares, in the order of the current rows before any mixing. The other
+        rows take no part.
     unit : float
         The unit of length: lengths computed here, times ``unit``, are those of the updates. It is 1
         except for float64 updates so large or small that their squares would leave float64's
@@ -116,6 +118,26 @@ class Geometry:
     def is_mixed(self) -> bool:
         """Whether a step has replaced the rows."""
         return self._matrix is not None
+
+    def ordered(self) -> Geometry:
+        """Put unmixed rows into an order that their content decides, whatever theirs was.
+
+        As they are, where nothing was measured.
+        """
+        if self._gamma is None:
+            return self
+        order = order_of_content(self.squared_distances(), self._numbers)
+        index = np.arange(len(self._gamma))
+        index[1 : self.n + 1] = order + 1
+        return self._with(self.kept[order], self._gamma[np.ix_(index, index)])
+
+    def _with(self, kept: npt.NDArray[np.intp], gamma: Array) -> Geometry:
+        return Geometry(self._updates, kept, gamma, None, self._has_center, self.unit)
+
+    def _numbers(self, rows: npt.NDArray[np.intp]) -> Iterator[Array]:
+        """Read some rows, a range of columns at a time."""
+        for part in self._combined(np.eye(self.n)[rows]):
+            yield part.cpu().numpy()
 
     def mixed(self, matrix: Array) -> Geometry:
         """Return the geometry of the rows ``matrix @ rows``, for ``matrix`` (m, n)."""
@@ -312,7 +334,8 @@ class Geometry:
 
     def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
         """Yield ``combinations`` @ rows in float64, a range of columns at a time."""
-        device, over = self._updates.device, combinations @ self.matrix
+        device = self._updates.device
+        over = combinations if self._matrix is None else combinations @ self._matrix
         used = over.any(axis=0)
         matrix = torch.from_numpy(over[:, used]).to(device)
         kept = torch.from_numpy(self.kept[used]).to(device)

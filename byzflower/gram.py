@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from byzflower.kernels.cpu.gram import CentredRows
+from byzflower.order import ranks_of_bytes
 from byzflower.threads import on_threads
 from byzflower.updates import Piece, Updates, packed
 
@@ -149,9 +150,12 @@ class _Measurement:
     def _median_row(self) -> int:
         """Return a row of median norm in the first columns, a first guess of the centre."""
         columns = max(1, _SAMPLE_ELEMENTS // self.updates.n)
-        sample = packed(next(self.updates.ranges(columns))).double()
-        norms = torch.linalg.vector_norm(sample, dim=1).nan_to_num(nan=torch.inf)
-        return int(norms.argsort(stable=True)[(self.updates.n - 1) // 2])
+        sample = packed(next(self.updates.ranges(columns))).double().cpu().numpy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.nan_to_num((sample * sample).sum(axis=1), nan=np.inf)
+        # Of rows of one norm the bytes decide, not the index.
+        order = np.lexsort((ranks_of_bytes(sample), squares))
+        return int(order[(self.updates.n - 1) // 2])
 
 
 def _about_majority(
@@ -184,12 +188,23 @@ def _about_majority(
 def _products(rows: torch.Tensor) -> Callable[[int], Array]:
     """Return a function from r's index to the Gram matrix of (r, rows − r), as float64.
 
-    Products are computed in the rows' dtype.
+    Products are computed in the rows' dtype. Their rounding depends on their place in the matrix:
+    on CPUs equal rows are multiplied once and the others in the order of their bytes, so that the
+    order of the rows changes nothing.
     """
+    places, distinct = None, rows
+    if rows.device.type == "cpu":
+        ranks = ranks_of_bytes(rows.numpy())
+        _, first, places = np.unique(ranks, return_index=True, return_inverse=True)
+        distinct = rows[torch.from_numpy(first)]
 
     def about(middle: int) -> Array:
-        centred = torch.cat([rows[middle : middle + 1], rows - rows[middle]])
+        centred = torch.cat([rows[middle : middle + 1], distinct - rows[middle]])
         product: Array = (centred @ centred.T).double().cpu().numpy()
+        product = np.tril(product) + np.tril(product, -1).T
+        if places is not None:
+            index = np.concatenate([[0], places + 1])
+            product = product[np.ix_(index, index)]
         return product
 
     return about

@@ -29,6 +29,7 @@ __all__ = [
     "carry_out",
     "original_weights",
     "over_originals",
+    "reordered",
 ]
 
 
@@ -101,6 +102,15 @@ def over_originals(plan: Plan, matrix: Array) -> Plan:
         return dataclasses.replace(plan, weights=plan.weights @ matrix)
     rows = matrix if plan.selection is None else plan.selection @ matrix
     return dataclasses.replace(plan, selection=rows)
+
+
+def reordered(plan: Plan, order: npt.NDArray[np.intp]) -> Plan:
+    """Restate a plan for the same rows in another order."""
+    if isinstance(plan, Weighted):
+        return dataclasses.replace(plan, weights=plan.weights[order])
+    if plan.selection is None:
+        return plan
+    return dataclasses.replace(plan, selection=plan.selection[:, order])
 
 
 def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | None:

@@ -30,6 +30,7 @@ from byzflower.plans import (
     carry_out,
     original_weights,
     over_originals,
+    reordered,
 )
 from byzflower.updates import Updates
 from byzflower.validation import non_negative_int, rows_as_text
@@ -54,6 +55,10 @@ _NOTES_THAT_NAME_ROWS = frozenset({"selected", "clipped_rows"})
 
 class Step(Configured, ABC):
     """A named, immutable piece of a pipeline: a pre-aggregator or a rule.
+
+    Where distances are measured, rows reach a step in an order that their content decides
+    (:func:`byzflower.order.order_of_content`): a tie that a step leaves to the first row falls
+    alike whatever order the rows came in.
 
     Attributes
     ----------
@@ -189,11 +194,15 @@ class Rule(Step, Aggregator):
 
 @dataclass(frozen=True)
 class Decision:
-    """A plan over the finite input rows, the f that it assumes, and each step's report."""
+    """A plan over the finite input rows, the f that it assumes, and each step's report.
+
+    Reports count the rows as ``kept`` lists them, in the order of their content.
+    """
 
     plan: Plan
     f: int
     steps: tuple[StepReport, ...]
+    kept: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -257,25 +266,23 @@ class Pipeline(Aggregator):
         weights = original_weights(decision.plan, geometry, updates.n)
         value, backend = carry_out(decision.plan, geometry, updates, center)
         kept = tuple(int(i) for i in geometry.kept)
-        *earlier, last = self._rows_as_passed_in(decision.steps, kept)
+        *earlier, last = self._rows_as_passed_in(decision)
         if backend is not None:
             last = dataclasses.replace(last, note={**last.note, "backend": backend})
         return Explanation(value, weights, decision.f, kept, (*earlier, last))
 
-    def _rows_as_passed_in(
-        self, reports: Sequence[StepReport], kept: Sequence[int]
-    ) -> Iterator[StepReport]:
+    def _rows_as_passed_in(self, decision: Decision) -> Iterator[StepReport]:
         """Turn row indices in the reports into those of the input.
 
         After a step that does not keep the rows there is no such index.
         """
         countable = True
-        for step, report in zip((*self.before, self.rule), reports, strict=True):
+        for step, report in zip((*self.before, self.rule), decision.steps, strict=True):
             note = dict(report.note)
             for key in _NOTES_THAT_NAME_ROWS & note.keys():
                 named = note.pop(key)
                 if countable and isinstance(named, tuple):
-                    note[key] = tuple(kept[i] for i in named)
+                    note[key] = tuple(decision.kept[i] for i in named)
                 elif key == "selected":  # of the rows that the steps before it have made
                     note[key] = named
             yield dataclasses.replace(report, note=note)
@@ -308,6 +315,7 @@ class Pipeline(Aggregator):
     def _mixed(
         self, geometry: Geometry, f: int, rng: torch.Generator
     ) -> tuple[Geometry, int, tuple[StepReport, ...]]:
+        geometry = geometry.ordered()
         reports: tuple[StepReport, ...] = ()
         for step in self.before:
             mixing = step.mix(geometry, f, rng)
@@ -326,7 +334,8 @@ class Pipeline(Aggregator):
         last = StepReport(self.rule.name, self.rule.spec, geometry.n, f, plan.note)
         if geometry.is_mixed:
             plan = over_originals(plan, geometry.matrix)
-        return Decision(plan, f, (*earlier, last))
+        plan = reordered(plan, np.argsort(geometry.kept))
+        return Decision(plan, f, (*earlier, last), tuple(geometry.kept.tolist()))
 
 
 def _check_array(step: Step, needed: str, array: object, ndim: int, n: int) -> None:

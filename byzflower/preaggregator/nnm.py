@@ -36,7 +36,7 @@ class NNM(PreAggregator):
     keeps_rows: ClassVar[bool] = True
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
-        """Average each row's nearest rows; ties go to the row itself, then the lowest index."""
+        """Average each row's nearest rows; the row itself is the nearest."""
         squared = geometry.squared_distances()
         np.fill_diagonal(squared, -1.0)
         count = geometry.n - f

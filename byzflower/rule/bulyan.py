@@ -33,7 +33,7 @@ class Bulyan(Rule):
 
     Krum scores with m − f − 2 neighbours on the m rows left. The last picks leave it one
     neighbour (which always ties, each of the two nearest rows being the other's) or none, so ties
-    are broken by the next nearest neighbours, and only then by the lowest row index.
+    are broken by the next nearest neighbours.
 
     ``p`` measures ‖·‖_p in Krum's score, the weights of the geometric median and the nearest row.
     With ``p`` = 2 all of this but a median happens in n dimensions. Other p read the updates once
@@ -93,7 +93,7 @@ class Bulyan(Rule):
 
 
 def _krum(squared: Array, neighbours: int) -> int:
-    """Row of least Krum score; ties look at more neighbours, then at the row index."""
+    """Row of least Krum score; ties look at more neighbours."""
     others = squared.copy()
     np.fill_diagonal(others, np.inf)
     others.sort(axis=1)

@@ -18,7 +18,7 @@ __all__ = ["CGE"]
 @register("rule")
 @dataclass(frozen=True)
 class CGE(Rule):
-    """Average of the n − f rows of least norm; ties go to the lowest row index.
+    """Average of the n − f rows of least norm.
 
     Not resilient averaging (RESAM C.9 gives a counter-example), kept as a baseline.
 

@@ -41,7 +41,7 @@ class KrumFamily(Rule):
         return krum_scores(geometry.squared_distances(), self.neighbours(geometry.n, f))
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
-        """Weigh the rows of least score equally; ties go to the lowest row index."""
+        """Weigh the rows of least score equally."""
         count = self.chosen(geometry.n, f)
         picked = np.argsort(self.scores(geometry, f), kind="stable")[:count]
         return average_of(picked, geometry.n)

@@ -24,7 +24,7 @@ def smallest_diameter(squared: Array, size: int, nodes: int = _NODES) -> tuple[l
     A subset of diameter ≤ D exists iff the graph of pairs farther than D has a vertex cover of
     the other n − ``size`` rows; D is searched among the pairwise distances, between the least
     radius of a ball about a row that holds ``size`` rows and the diameter of those rows. Among
-    subsets of equal diameter the one whose sorted row indices come first is taken.
+    subsets of equal diameter the one whose rows come first is taken.
 
     Raises
     ------

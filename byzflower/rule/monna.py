@@ -24,7 +24,7 @@ class MoNNA(Rule):
 
     ``trusted`` counts the rows as they were passed in, also where others are removed for NaN or
     Inf. After bucketing or resampling no row stands for a node that could be trusted; pipelines
-    refuse it. Ties go to the lowest row index. Its guarantee is for trusted rows that are honest:
+    refuse it. Its guarantee is for trusted rows that are honest:
     among rows of which any f may be faulty, as ``byzflower certify`` takes them, the rule has
     counterexamples.
 
@@ -52,5 +52,5 @@ class MoNNA(Rule):
                 f"found trusted = {self.trusted}, n = {geometry.n}"
             )
         away = geometry.squared_distances()[position[0]]
-        away[position[0]] = -1.0  # a duplicate of lower index must not displace the row itself
+        away[position[0]] = -1.0  # a duplicate must not displace the row itself
         return average_of(np.argsort(away, kind="stable")[: geometry.n - f], geometry.n)

@@ -30,8 +30,8 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
 
     A greedy subset bounds the answer; rows too far from too many others are ruled out by it, the
     subsets of the rest are screened by lower bounds on their top eigenvalue, and what passes is
-    decided by the eigenvalues of its centred Gram matrix. Subsets that tie to 1e-12 go to the one
-    whose sorted row indices come first.
+    decided by the eigenvalues of its centred Gram matrix. Of subsets that tie to 1e-12 the one
+    whose rows come first is taken.
 
     Raises
     ------

@@ -155,11 +155,8 @@ def permuted_rows_permute_the_weights(case: Case) -> None:
     """Order says nothing, unless a parameter names a row."""
     if case.random:
         return
-    x, n = case.rows(torch.float64), case.n
+    x, order = case.rows(torch.float64), _another_order(case, 3)
     found = case.rule.explain(x, f=case.f)
-    fixed = n // 2 if case.names_a_row else 0  # the row in question stays in its place
-    moved = torch.randperm(n - fixed, generator=generator(3))
-    order = torch.cat([torch.arange(fixed), fixed + moved])
     permuted = case.rule.explain(x[order.to(x.device)], f=case.f)
     near(permuted.value, found.value, "rows in another order give {}", rtol=1e-6)
     require(
@@ -169,6 +166,34 @@ def permuted_rows_permute_the_weights(case: Case) -> None:
     if found.weights is not None and permuted.weights is not None:
         text = "weights of rows in another order have {}"
         near(permuted.weights, found.weights[order], text)
+
+
+def ties_fall_alike_in_any_order(case: Case) -> None:
+    """Of rows that are equally good their content decides, not their place."""
+    if case.random:
+        return
+    n, half = case.n, case.n // 2 + 1
+    random = torch.randn(half, case.d, generator=generator(21), dtype=torch.float64)
+    whole = torch.randint(-1, 2, (n, 2), generator=generator(22), dtype=torch.float64)
+    ties = {
+        "mirrored rows": torch.cat([random, -random])[:n],
+        "rows of small whole numbers": whole,
+        "rows at equal distances": torch.eye(n, dtype=torch.float64),
+        "two groups of equal rows": random[:2].repeat(half, 1)[:n],
+    }
+    for rows, exact in ties.items():
+        for dtype in (torch.float64, torch.float32):
+            x = exact.to(case.device, dtype)
+            value = case.value(x)
+            for seed in (4, 5):
+                moved = case.value(x[_another_order(case, seed).to(x.device)])
+                near(moved, value, f"{rows}, {dtype}, in another order give {{}}")
+
+
+def _another_order(case: Case, seed: int) -> Tensor:
+    fixed = case.n // 2 if case.names_a_row else 0  # the row in question stays in its place
+    moved = torch.randperm(case.n - fixed, generator=generator(seed))
+    return torch.cat([torch.arange(fixed), fixed + moved])
 
 
 def weights_make_the_value(case: Case) -> None:
@@ -367,6 +392,7 @@ RULE_CHECKS: dict[str, Callable[[Case], None]] = {
         its_spec_reads_back,
         one_seed_gives_one_result,
         permuted_rows_permute_the_weights,
+        ties_fall_alike_in_any_order,
         weights_make_the_value,
         every_step_is_reported,
         equal_honest_rows_are_the_answer,

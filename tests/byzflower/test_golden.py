@@ -21,14 +21,15 @@ GOLDEN = [
     ("meamed", LINE, 3, 13 / 4),  # 4, 3, 5 and, of 1 and 7 both 3 away, the lower row
     ("krum", LINE, 1, 3.0),  # 4 nearest: 0: 51, 1: 30, 3: 18, 4: 20, 5: 25, 7: 65
     ("multi_krum(m=2)", LINE, 2, 4.0),  # 3 nearest: 3: 9, 4: 11, 5: 9 → rows 3 and 5
-    ("krum_star", [0.0, 2.0, 3.0], 1, 2.0),  # 1 nearest other: 2 and 3 tie, the lower row
+    ("krum_star", [0.0, 2.0, 3.0], 1, 2.0),  # 1 nearest other: 2 and 3 tie; 2 is nearer 0
     ("multi_krum_star", [0.0, 2.0, 3.0], 1, 2.5),
-    ("mda", LINE, 3, 2.0),  # diameter 4: {0,1,3,4}, {1,3,4,5} and {3,4,5,7}; the first rows
+    # Diameter 4: {0,1,3,4}, {1,3,4,5} and {3,4,5,7}; 3 and 5 have half of the rows nearest, then 4.
+    ("mda", LINE, 3, 13 / 4),
     ("mda", LINE, 1, 20 / 6),
     ("geometric_median", LINE, 3, 4.0),  # on a line the median
     ("geometric_median", [0.0, 1.0, 2.0, 9.0], 1, 1.5),  # any point of [1, 2]; the middle
     ("cge", [-1.0, 2.0, -3.0, 4.0], 1, -2 / 3),
-    ("cge", [1.0, -1.0, 1.0], 1, 0.0),  # equal norms: the lowest rows
+    ("cge", [1.0, -1.0, 1.0], 1, 1.0),  # equal norms: those with half of the rows near
     ("centered_clipping(tau=2.0)", LINE, 1, 11 / 7),  # 0 1 2 2 2 2 2
     ("centered_clipping(tau=10.0, steps=2)", [0.0, 1.0, 100.0], 1, 44 / 9),  # 11/3, then + 11/9
     ("bulyan", LINE, 1, 4.0),  # picks 3 4 1 5 7, the last two by further neighbours; 3 4 5

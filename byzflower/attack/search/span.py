@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from byzflower.geometry import Array, Geometry
@@ -104,10 +105,11 @@ class CandidateGeometry(Geometry):
         gamma: Array | None = None,
         matrix: Array | None = None,
         *,
+        kept: npt.NDArray[np.intp] | None = None,
         has_center: bool = False,
         unit: float = 1.0,
     ) -> None:
-        kept = np.arange(span.rows.shape[1])
+        kept = np.arange(span.rows.shape[1]) if kept is None else kept
         super().__init__(span.updates, kept, gamma, matrix, has_center, unit)
         self._span, self._candidate = span, candidate
 
@@ -119,6 +121,17 @@ class CandidateGeometry(Geometry):
             self._candidate,
             self._gamma,
             product,
+            kept=self.kept,
+            has_center=self._has_center,
+            unit=self.unit,
+        )
+
+    def _with(self, kept: npt.NDArray[np.intp], gamma: Array) -> CandidateGeometry:
+        return CandidateGeometry(
+            self._span,
+            self._candidate,
+            gamma,
+            kept=kept,
             has_center=self._has_center,
             unit=self.unit,
         )
@@ -127,10 +140,10 @@ class CandidateGeometry(Geometry):
         """‖x_i − x_j‖_p for all pairs; those of unmixed rows are measured for all candidates."""
         if p == 2.0 or self.is_mixed:
             return super().distances(p)
-        table: Array = self._span.distances(p)[self._candidate]
+        table: Array = self._span.distances(p)[self._candidate][np.ix_(self.kept, self.kept)]
         return table if self.unit == 1.0 else table / self.unit
 
     def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
         """Read the spanning vectors in place of rows that exist nowhere."""
-        over = combinations @ self.matrix @ self._span.rows[self._candidate]
+        over = combinations @ self.matrix @ self._span.rows[self._candidate][self.kept]
         return self._span.unmeasured._combined(over)

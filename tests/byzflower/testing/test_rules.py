@@ -159,6 +159,7 @@ BROKEN: dict[str, Any] = {
     "its_spec_reads_back": OtherText,
     "one_seed_gives_one_result": GlobalRandomness,
     "permuted_rows_permute_the_weights": FirstRow,
+    "ties_fall_alike_in_any_order": FirstRow,
     "weights_make_the_value": OtherWeights,
     "every_step_is_reported": MiscountsRows,
     "equal_honest_rows_are_the_answer": bf.Mean,
