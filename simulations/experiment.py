@@ -72,12 +72,18 @@ class Experiment:
     partition: str = _option(
         "dirichlet(alpha=0.3)", "Data", "iid, dirichlet(alpha=…), extreme, classes(per=…)"
     )
+    validation: float = _option(
+        0.0, "Data", "share of the training rows held out, to choose options by"
+    )
     byzantine_data: str = _option(
         "none", "Data", "none: only honest clients hold data; own: colluders hold a share too"
     )
     model: str = _option("mlp", "Data", "softmax, mlp(width=…), tanh_mlp, cnn")
     n: int = _option(13, "Threat", "number of clients, colluders included", "num_clients")
-    f: int = _option(3, "Threat", "number of colluders, known to the rule", "num_byzantine")
+    f: int = _option(3, "Threat", "number of colluders", "num_byzantine")
+    assumed_f: int | None = _option(
+        None, "Threat", "number of colluders that the rule assumes, where it is another than f"
+    )
     attack: str = _option("foe(tau=10)", "Threat", "what the colluders send; none: all are honest")
     rule: str = _option(
         "", "Server", f"aggregation, steps joined by >; else the client's own, else {DEFAULT_RULE}"
@@ -107,6 +113,9 @@ class Experiment:
     )
     batch_size: int = _option(25, "Clients", "examples of a batch", "batch")
     seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
+    data_seed: int | None = _option(
+        None, "Run", "decides the partition and the validation rows, where it is another than seed"
+    )
     engine: str = _option("batched", "Run", "batched, inprocess or ray")
     device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
     threads: int = _option(1, "Run", "CPU threads of one client's computation")
@@ -130,11 +139,21 @@ class Experiment:
         return max(1, math.floor(self.n * self.fraction_train + 1e-9))
 
     @property
+    def f_of_rule(self) -> int:
+        """Number of colluders that the rule assumes among all n clients."""
+        return self.f if self.assumed_f is None else self.assumed_f
+
+    @property
     def f_asked(self) -> int:
-        """Bound on the colluders among them, over all rounds but with probability `RISK`."""
+        """Bound on these among the clients of a round, over all but with probability `RISK`."""
         from byzflower.strategies.faults import FaultBound  # noqa: PLC0415
 
-        return FaultBound(self.f, RISK).within(self.asked, self.n, self.rounds)
+        return FaultBound(self.f_of_rule, RISK).within(self.asked, self.n, self.rounds)
+
+    @property
+    def seed_of_data(self) -> int:
+        """Seed of the partition and of the validation rows."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     @property
     def partitions(self) -> int:
@@ -178,6 +197,11 @@ class Experiment:
         self._need("weight_decay", "a number ≥ 0", lambda v: 0 <= v < math.inf)
         self._need("server_momentum", "0 ≤ server_momentum < 1", lambda v: 0 <= v < 1)
         self._need("seed", "an integer from 0 to 2³¹−1", lambda v: 0 <= v < 2**31)
+        self._need("data_seed", "an integer from 0 to 2³¹−1", lambda v: v is None or 0 <= v < 2**31)
+        self._need("validation", "0 ≤ validation < 1", lambda v: 0 <= v < 1)
+        self._need(
+            "assumed_f", f"0 ≤ assumed_f < n = {self.n}", lambda v: v is None or 0 <= v < self.n
+        )
         self._need("f", f"0 ≤ f < n = {self.n}", lambda v: 0 <= v < self.n)
 
     def _need(self, name: str, requirement: str, holds: Callable[[Any], bool]) -> None:
@@ -209,7 +233,7 @@ class Experiment:
         constant = isinstance(schedule, ConstantSchedule)
         self._spell("learning_rate", schedule(1) if constant else schedule.spec)
         rule = bf.parse(self.rule or client.own_rule or DEFAULT_RULE)
-        rule.check(self.asked, self.f_asked if self.asked < self.n else self.f)
+        rule.check(self.asked, self.f_asked if self.asked < self.n else self.f_of_rule)
         self._spell("rule", rule.spec)
         if self.attack != "none":
             attack = bf.parse_attack(self.attack)
@@ -307,6 +331,7 @@ _KINDS: dict[Any, str] = {
     str | None: "text",
     bool: "true or false",
     int: "an integer",
+    int | None: "an integer",
     float: "a number",
     float | str: "a number or a schedule",
 }

@@ -129,6 +129,8 @@ class _Recorded:
         self._write_config()
         self._last, self._best = done, max(self._best, done.accuracy)
         numbers = {"round": done.round, "accuracy": done.accuracy, "loss": done.loss}
+        if done.validation is not None:
+            numbers["validation"] = done.validation
         self._results.write("round", self.identity, **self._labels, **numbers, **done.notes)
         if self._on_round is not None:
             self._on_round(done)
@@ -150,6 +152,8 @@ class _Recorded:
             summary["error"] = " ".join(f"{type(reason).__name__}: {reason}".split())
         if last is not None:
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
+            if last.selection:
+                summary["selection"] = last.selection
             if not (reason is not None and self._finished_before()):
                 _save(last.model, self._results.path.parent / f"model-{self.identity}.npz")
         self._results.write("summary", self.identity, **summary)

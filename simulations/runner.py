@@ -15,6 +15,7 @@ import torch
 from flwr.app import ArrayRecord, Context
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from byzflower.clients.adversary import Adversary
@@ -24,14 +25,16 @@ from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.engines.batched import BatchedGrid
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.honest_norms import HonestNorms, clips_adaptively
 from byzflower.simulations.partitions import RowIndices
-from byzflower.simulations.server import make_strategy, notes_of
+from byzflower.simulations.server import make_strategy, notes_of, selection_of
 from byzflower.simulations.tasks import (
     TaskLoader,
     make_algorithm,
     open_dataset,
     open_objective,
     split_rows,
+    validation_rows,
 )
 from byzflower.strategies import Checkpoint, Robust
 from byzflower.wire.arrays import to_record, to_tensor
@@ -53,7 +56,12 @@ class Round:
         The global model's ``state_dict``; shared, not to be modified.
     notes : dict
         What the clients and the strategy report: ``train_loss``, rejected replies, the clipping
-        threshold, the rule drawn.
+        threshold and the honest norms beside it, the rule drawn.
+    validation : float or None
+        Accuracy on the training rows that were held out, if any were.
+    selection : list of (float or None) or None
+        After the last round, by node: the share of rounds in which the rule gave it a weight; None
+        for one that was never weighed, as coordinate-wise rules weigh nobody.
     """
 
     round: int
@@ -61,6 +69,8 @@ class Round:
     loss: float
     model: Params
     notes: dict[str, object] = field(default_factory=dict)
+    validation: float | None = None
+    selection: list[float | None] | None = None
 
 
 def prepare(experiment: Experiment) -> tuple[list[RowIndices], Algorithm]:
@@ -148,6 +158,9 @@ def _serve(
     checkpoint: Checkpoint | None,
 ) -> Params:
     companions: dict[str, Any] = {"clients": grid}
+    norms = None
+    if clips_adaptively(strategy.rule):
+        norms = grid = HonestNorms(grid, experiment.honest, experiment.payload)
     if experiment.attack != "none":
         grid = Adversary(
             grid,
@@ -162,12 +175,22 @@ def _serve(
         companions |= checkpoint.companions
         strategy.checkpoint = replace(checkpoint, companions=companions)
 
+    data, held_out = open_dataset(experiment), validation_rows(experiment)
+
     def evaluate(server_round: int, arrays: ArrayRecord) -> None:
         last = server_round == experiment.rounds
         if server_round % experiment.evaluate_every == 0 or last:
             model = _state_dict(arrays)
-            accuracy, loss = _test(experiment, model)
-            on_round(Round(server_round, accuracy, loss, model, notes_of(strategy)))
+            accuracy, loss = _test(experiment, model, data.x_test, data.y_test)
+            done = Round(server_round, accuracy, loss, model, notes_of(strategy))
+            if norms is not None:
+                done.notes.update(norms.notes)
+            if len(held_out):
+                rows = data.x_train[held_out], data.y_train[held_out]
+                done = replace(done, validation=_test(experiment, model, *rows)[0])
+            if last:
+                done = replace(done, selection=selection_of(strategy, experiment.n))
+            on_round(done)
 
     initial = to_record(open_objective(experiment).initial())
     result = strategy.start(grid, initial, num_rounds=experiment.rounds, evaluate_fn=evaluate)
@@ -179,17 +202,19 @@ def _state_dict(arrays: ArrayRecord) -> Params:
 
 
 @torch.no_grad()
-def _test(experiment: Experiment, model: Params) -> tuple[float, float]:
-    """Return accuracy and mean cross-entropy on the test set."""
-    data, objective = open_dataset(experiment), open_objective(experiment)
+def _test(
+    experiment: Experiment, model: Params, inputs: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """Return accuracy and mean cross-entropy on these rows."""
+    objective = open_objective(experiment)
     params, buffers = objective.split({k: v.to(experiment.device) for k, v in model.items()})
     correct, loss = torch.zeros((), device=experiment.device), 0.0
-    for start in range(0, len(data.y_test), _TEST_BATCH):
-        x, y = (part[start : start + _TEST_BATCH] for part in (data.x_test, data.y_test))
+    for start in range(0, len(labels), _TEST_BATCH):
+        x, y = (part[start : start + _TEST_BATCH] for part in (inputs, labels))
         logits = objective.outputs(params, buffers, x)
         loss += float(cross_entropy(logits, y, reduction="sum"))
         correct += (logits.argmax(1) == y).sum()
-    return float(correct) / len(data.y_test), loss / len(data.y_test)
+    return float(correct) / len(labels), loss / len(labels)
 
 
 Serve = Callable[[Grid, Context], Params]

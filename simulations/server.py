@@ -11,7 +11,7 @@ from byzflower.specs import parse
 from byzflower.strategies import Robust, ServerSGD
 from byzflower.strategies.trust import trusted_row
 
-__all__ = ["make_strategy", "notes_of"]
+__all__ = ["make_strategy", "notes_of", "selection_of"]
 
 
 def notes_of(strategy: Robust) -> dict[str, object]:
@@ -28,6 +28,16 @@ def notes_of(strategy: Robust) -> dict[str, object]:
     if record.skipped:
         notes["skipped"] = record.skipped
     return notes
+
+
+def selection_of(strategy: Robust, n: int) -> list[float | None]:
+    """Return, by node 1 … n, the share of rounds in which the rule gave it a weight, where it did.
+
+    None for a node that was never weighed.
+    """
+    asked = {row["node"] for row in strategy.conduct.to_rows()}
+    nodes = [strategy.conduct[node] if node in asked else None for node in range(1, n + 1)]
+    return [node.selected / node.weighed if node and node.weighed else None for node in nodes]
 
 
 def make_strategy(experiment: Experiment) -> Robust:
@@ -47,7 +57,7 @@ def make_strategy(experiment: Experiment) -> Robust:
         if experiment.payload == "gradient"
         else FedAvg(**sampling),
         rule,
-        experiment.f,
+        experiment.f_of_rule,
         experiment.payload,
         trusted_node=None if trusted is None else trusted + 1,
         risk=RISK,

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.app import Context
 
 import byzflower as bf
@@ -20,7 +21,16 @@ from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.models import build_model
 from byzflower.simulations.partitions import RowIndices, parse_partition
 
-__all__ = ["TaskLoader", "make_algorithm", "open_dataset", "open_objective", "split_rows"]
+__all__ = [
+    "TaskLoader",
+    "make_algorithm",
+    "open_dataset",
+    "open_objective",
+    "split_rows",
+    "validation_rows",
+]
+
+_HELD_OUT = 1  # apart from what else is drawn from the seed
 
 
 class TaskLoader:
@@ -79,11 +89,20 @@ class TaskLoader:
 
 
 def split_rows(experiment: Experiment) -> list[RowIndices]:
-    """Divide the training rows among the clients that hold data."""
+    """Divide the training rows that are not held out among the clients that hold data."""
     labels = open_dataset(experiment).y_train.cpu().numpy()
-    return parse_partition(experiment.partition).split(
-        labels, experiment.partitions, experiment.seed
+    kept = np.setdiff1d(np.arange(len(labels)), validation_rows(experiment))
+    shares = parse_partition(experiment.partition).split(
+        labels[kept], experiment.partitions, experiment.seed_of_data
     )
+    return [kept[share] for share in shares]
+
+
+def validation_rows(experiment: Experiment) -> RowIndices:
+    """Return the numbers of the training rows that are held out: a random ``validation`` share."""
+    rows = len(open_dataset(experiment).y_train)
+    rng = np.random.default_rng([experiment.seed_of_data, _HELD_OUT])
+    return rng.permutation(rows)[: round(rows * experiment.validation)]
 
 
 def make_algorithm(experiment: Experiment) -> Algorithm:
