@@ -1,8 +1,13 @@
 """Clients: honest ones as a Flower app, malicious ones as mods and as a colluding adversary.
 
-``algorithms`` holds what honest clients compute, as pure functions of tensors; ``make_client_app``
-wraps one for messages; ``momentum_mod`` gives any app that returns models a momentum. Importing
-this package imports Flower and PyTorch.
+Honest: ``algorithms`` holds what clients compute, as pure functions of tensors; ``task`` what one
+client has; ``app`` with ``node`` turn both into a ``ClientApp``; ``sampling`` draws batches and
+``table`` keeps SAGA's gradients. ``smoothing`` gives any app that returns models a momentum.
+
+Malicious: ``mods`` change a client's own update, ``garbage`` makes its reply malformed, and
+``adversary`` is a grid that answers for all colluders of a round.
+
+Importing this package imports Flower and PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Malicious clients that send malformed replies: what a server's vetting must survive."""
+"""Malicious clients that send malformed replies, which a server has to reject."""
 
 from __future__ import annotations
 

@@ -1,8 +1,13 @@
-"""Flower strategies that survive malicious clients.
+"""Flower strategies that tolerate malicious clients.
 
-`Robust` wraps any Flower strategy; `ServerSGD` is the inner strategy for clients that return
-gradients; `Resam`, `AggregaThor`, `ByrdSaga`, `MixTailor`, `RobustDSGD` and `Rsa` are presets with
-their papers' defaults. Importing this package imports Flower and PyTorch.
+`Robust` wraps any Flower strategy: replies are matched to nodes, vetted, aggregated by a rule, and
+the inner strategy takes its step with the result. `ServerSGD` is the inner strategy for clients
+that return gradients. `Resam`, `AggregaThor`, `ByrdSaga`, `MixTailor`, `RobustDSGD` and `Rsa` are
+presets with their papers' defaults.
+
+What users meet beside these: `Checkpoint` keeps a run across a crash, `Conduct` says what each node
+did, `RoundRecord` what each round did, `parse_schedule` reads learning rates. Importing this
+package imports Flower and PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,14 @@
-"""Attacks, one a module."""
+"""Attacks, one a module: the updates that omniscient, colluding clients send.
+
+An attack is a frozen dataclass derived from :class:`Attack`; ``step`` forges the updates of one
+round from the honest ones.
+
+Fixed: ``sign_flip``, ``ipm``, ``gaussian``, ``random``, ``duplicate``, ``constant`` (nan, inf,
+zero). With memory: ``mimic``. With a factor that is given or searched for against the server's own
+rule: ``alie``, ``foe`` (both derive from ``factor``), ``tailored``, ``against_pool``. In the data,
+not in the updates: ``label_flip``. ``search`` is the machinery of the searches, ``parsing`` reads
+specs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One update against a whole pool of rules."""
+"""One update against all rules of a pool at once."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ __all__ = ["AgainstPool"]
 class AgainstPool(Attack):
     """Send −λ × the honest mean ḡ, with the λ ≥ 0 that is worst for the best rule of a pool.
 
-    λ minimises max_m ⟨R_m(λ), ḡ⟩ over the members m of the pool, R_m being m's aggregate. Where
-    that is negative, the attack reverses training whichever member the server draws. (The paper
-    calls it min–max, and scales the sum of all updates, which only rescales λ. It is not the attack
-    Min-Max of Shejwalkar & Houmansadr 2021.)
+    λ minimises max_m ⟨R_m(λ), ḡ⟩ over the members m of the pool, where R_m is the aggregate of m.
+    If the minimum is negative, the attack reverses training whichever member the server draws. The
+    paper calls it min–max, and scales the sum of all updates, which only rescales λ. It is not the
+    attack Min-Max of Shejwalkar & Houmansadr 2021.
 
     Parameters
     ----------
     pool
         A spec or several, such as ``("krum", "median")``; by default the server's own rule, with
         all members if it is a MixTailor. Members that are not defined for the round's n and f
-        stay out.
+        are ignored.
     grid
-        Where λ is sought: by default 0 and 0.01 to 100, ten values a decade.
+        Values of λ to try: by default 0 and 0.01 to 100, ten a decade.
     draws
-        How many draws of a randomised member its inner product is averaged over.
+        Number of draws over which the inner product of a randomised member is averaged.
 
     Examples
     --------

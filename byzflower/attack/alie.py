@@ -22,8 +22,8 @@ _GRID = tuple(k / 10 for k in range(1, 51))
 def baruch_factor(n: int, f: int) -> float:
     """Return z_max = Φ⁻¹((n−f−s)/(n−f)) with s = ⌊n/2 + 1⌋ − f supporters (Baruch et al. 2019).
 
-    Colluders in a majority need no supporter; s = 1 stands in. Without an honest update left
-    over (n − f = s, one honest worker) there is no spread to hide in and the factor is 0.
+    Colluders in a majority need no supporter; then s = 1. With a single honest worker (n − f = s)
+    there is no deviation to exploit and the factor is 0.
 
     >>> round(baruch_factor(50, 24), 3)
     1.426
@@ -47,9 +47,9 @@ class ALIE(FactorAttack):
     z
         ``"baruch"`` in place of τ: Φ⁻¹((n−f−s)/(n−f)), s = ⌊n/2+1⌋−f, from the round's n and f.
     grid
-        Where an adaptive τ is sought: by default 0.1, 0.2 … 5.
+        Values to try for an adaptive τ: by default 0.1, 0.2 … 5.
     draws
-        How many draws of a randomised rule an adaptive τ is averaged over.
+        Number of draws over which the damage to a randomised rule is averaged.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class ALIE(FactorAttack):
     draws: int = 8
 
     def check_factor(self) -> None:
-        """Refuse anything but one of ``tau`` and ``z``."""
+        """Refuse both or neither of ``tau`` and ``z``."""
         if self.z not in (None, "baruch"):
             raise ValueError(f"`{self.name}` needs z = baruch or none; found {self.z!r}")
         if (self.tau is None) == (self.z is None):
@@ -91,5 +91,5 @@ class ALIE(FactorAttack):
     def line(
         self, seen: Observation, tau: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], torch.Tensor | None]:
-        """Shift the mean by standard deviations."""
+        """Return the line ḡ + τ · standard deviation."""
         return np.ones_like(tau), tau, seen.deviation

@@ -1,4 +1,4 @@
-"""What an attack is: the faulty updates that omniscient, colluding clients send."""
+"""Base class of attacks: the updates that omniscient, colluding clients send."""
 
 from __future__ import annotations
 
@@ -21,16 +21,42 @@ __all__ = ["Attack"]
 class Attack(Configured, ABC):
     """A frozen description of what the colluders of a round send.
 
-    ``level`` is "update" where faulty updates are made from the honest ones of the same round,
-    and "data" where the colluders train honestly on poisoned data and no update is forged.
-    Updates are whatever the server aggregates: gradients, momentums, or the differences w − w_0
-    of model payloads, so model-based forms (MixTailor A.1.3) need no code of their own.
+    Updates are what the server aggregates: gradients, momentums, or differences w − w_0 of a
+    client's model from the server's. So attacks on models (MixTailor A.1.3) need no extra code.
+
+    Attributes
+    ----------
+    name : str
+        The name in specs.
+    reference : str
+        Papers, by names of :mod:`byzflower.bibliography`.
+    level : str
+        "update" if faulty updates are made from the honest ones of the same round; "data" if the
+        colluders train on poisoned data and no update is forged.
+    finite : bool
+        Whether the updates are bounded to finite numbers of the honest dtype.
+    state_type : type or None
+        Dataclass of the state that :meth:`step` returns, for attacks with memory.
+
+    Examples
+    --------
+    A sub-class defines :meth:`forge`:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Twice(Attack):
+    ...     name, reference = "twice", "example"
+    ...
+    ...     def forge(self, seen, state):
+    ...         return 2 * seen.mean, None
+    >>> Twice()(torch.tensor([[1.0], [3.0]]), f=1)
+    tensor([[4.]])
     """
 
     reference: ClassVar[str]
     level: ClassVar[Literal["update", "data"]] = "update"
     finite: ClassVar[bool] = True
-    state_type: ClassVar[type[Any] | None] = None  # of the dataclass that `forge` hands on
+    state_type: ClassVar[type[Any] | None] = None
 
     @property
     def needs_rule(self) -> bool:
@@ -61,7 +87,7 @@ class Attack(Configured, ABC):
         honest
             The round's honest updates, an (h, d) tensor or h tensors (d,), h ≥ 1; unmodified.
         f
-            Number of colluders. Without any, the state stays as it is.
+            Number of colluders. With none, the state is returned unchanged.
         rng
             Source of randomness; the operating system's entropy by default.
         rule
@@ -76,6 +102,13 @@ class Attack(Configured, ABC):
         rows, state
             Faulty updates, shape (f, d), in the honest dtype and device, and the next state. The
             f rows may share memory with each other, never with ``honest``.
+
+        Raises
+        ------
+        ValueError
+            If ``honest`` has another shape, or the attack needs a rule and none is given.
+        TypeError
+            If ``honest`` is not real floating point, or nothing is forged at this level.
         """
         honest = self._rows(honest)
         rule = None if rule is None else parse(rule)
@@ -111,5 +144,5 @@ class Attack(Configured, ABC):
         rule: str | Aggregator | None = None,
         center: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Forge one round's updates without a past; see :meth:`step`."""
+        """Forge the updates of a first round, without state; see :meth:`step`."""
         return self.step(honest, f, rng=rng, rule=rule, center=center)[0]

@@ -1,4 +1,4 @@
-"""One number in every coordinate, instead of an update: NaN, infinity, zero."""
+"""The same number in every coordinate: NaN, infinity, zero."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Constant(Attack):
 @register("attack")
 @dataclass(frozen=True)
 class NaN(_Constant):
-    """Send NaN in every coordinate: a server that averages it loses its model for good.
+    """Send NaN in every coordinate; a server that averages it loses its model permanently.
 
     >>> import torch
     >>> NaN()(torch.tensor([[1.0], [3.0]]), f=1)
@@ -58,7 +58,7 @@ class Inf(_Constant):
 @register("attack")
 @dataclass(frozen=True)
 class Zero(_Constant):
-    """Send zeros: the mildest way to be of no use; fewer honest updates count.
+    """Send zeros, as a client that does no work.
 
     >>> import torch
     >>> Zero()(torch.tensor([[1.0], [3.0]]), f=1)

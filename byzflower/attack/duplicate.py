@@ -1,4 +1,4 @@
-"""Sample-duplicating."""
+"""Sample-duplicating attack."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Duplicate"]
 @register("attack")
 @dataclass(frozen=True)
 class Duplicate(Attack):
-    """Every colluder repeats the update of one chosen honest worker, at every round.
+    """Every colluder repeats the update of one honest worker, the same in every round.
 
-    Amounts to duplicating that worker's samples: harmless where the workers' data are alike.
+    This is equivalent to duplicating that worker's samples, and harmless for homogeneous data.
     ``row`` is the worker's place among the honest updates, counted modulo their number.
 
     >>> import torch

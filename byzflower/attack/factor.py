@@ -22,13 +22,15 @@ __all__ = ["FactorAttack"]
 
 @dataclass(frozen=True)
 class FactorAttack(Attack):
-    """Send a point of a line; ``tau`` says which, or ``"adaptive"`` that the rule decides.
+    """Send a point of a line, at the factor ``tau``.
 
-    Adaptive (ARC D.3): each round, the τ of ``grid`` that maximises ‖honest mean − aggregate‖ for
-    the server's own rule, ties going to the lowest τ. The server is taken to assume as many faults
-    as there are colluders. Where it draws at random (bucketing, resampling, a MixTailor pool) the
-    colluders know the distribution, never the draw, and maximise the mean square over ``draws``
-    draws of their own, the same ones for every τ.
+    With ``tau="adaptive"`` (ARC D.3), each round takes the τ of ``grid`` that maximises
+    ‖honest mean − aggregate‖ for the server's own rule, in ties the lowest. The server's f is
+    assumed to be the number of colluders. If the rule is random (bucketing, resampling, a MixTailor
+    pool), the colluders know its distribution but not the outcome: they maximise the mean square
+    over ``draws`` draws of their own, the same ones for every τ.
+
+    A search costs about two to three aggregations for all candidates together.
     """
 
     tau: float | str | None
@@ -59,10 +61,13 @@ class FactorAttack(Attack):
     def line(
         self, seen: Observation, tau: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], torch.Tensor | None]:
-        """Return coefficients (a, b) and a direction u: τ sends a(τ) × honest mean + b(τ) × u."""
+        """Return a, b, of τ's shape (T,), and u (d,): at τ, a × honest mean + b × u is sent.
+
+        u is ``None`` where b = 0.
+        """
 
     def factor(self, seen: Observation) -> float:
-        """Return τ for this round: the given one, or the most damaging one of the grid."""
+        """Return τ for this round: the given one, or the most damaging of the grid."""
         if isinstance(self.tau, int | float):
             return self.tau
         along_mean, along, direction = self.line(seen, np.array(self.grid))
@@ -70,7 +75,7 @@ class FactorAttack(Attack):
         return self.grid[expected(candidates, self.draws).most_damaging()]
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
-        """Send the point of the line at τ."""
+        """Return the point of the line at τ."""
         along_mean, along, direction = self.line(seen, np.array([self.factor(seen)]))
         rows = seen.mean * float(along_mean[0])
         if direction is not None:

@@ -28,10 +28,10 @@ class FOE(FactorAttack):
     tau
         The factor, or ``"adaptive"``: chosen every round against the server's rule.
     grid
-        Where an adaptive τ is sought: by default 50 values from 0.1 to 100, evenly spaced in
-        their logarithm.
+        Values to try for an adaptive τ: by default 50 from 0.1 to 100, evenly spaced in their
+        logarithm.
     draws
-        How many draws of a randomised rule an adaptive τ is averaged over.
+        Number of draws over which the damage to a randomised rule is averaged.
 
     Examples
     --------
@@ -55,5 +55,5 @@ class FOE(FactorAttack):
     def line(
         self, seen: Observation, tau: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], torch.Tensor | None]:
-        """Scale the mean."""
+        """Return the line (1 − τ) ḡ."""
         return 1 - tau, np.zeros_like(tau), None

@@ -35,5 +35,5 @@ class Gaussian(Attack):
         positive(self.std, self.name, "std")
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
-        """Draw every colluder's update on its own."""
+        """Draw every colluder's update independently."""
         return seen.normal(seen.f, seen.honest.shape[1]) * self.std, None

@@ -20,13 +20,13 @@ __all__ = ["IPM"]
 class IPM(Attack):
     """Send −ε × the honest mean; the same update as ``foe`` with τ = 1 + ε.
 
-    This is the parameter of Xie et al.; RESAM and ARC count from the honest mean itself, so that
-    ``foe(tau=1.1)`` is ``ipm(epsilon=0.1)``. A factor chosen every round: ``foe(tau=adaptive)``.
+    ε is the parameter of Xie et al.; RESAM and ARC use τ = 1 + ε, so that ``foe(tau=1.1)`` is
+    ``ipm(epsilon=0.1)``. For a factor that is chosen every round see ``foe(tau=adaptive)``.
 
     Parameters
     ----------
     epsilon
-        > 0. Small ones hide among honest updates, large ones reverse an average.
+        ε > 0. Small ones are hard to detect, large ones reverse an average.
 
     Examples
     --------

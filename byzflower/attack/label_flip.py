@@ -1,4 +1,4 @@
-"""Label-flipping: an attack in the data."""
+"""Label-flipping, an attack on the colluders' data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def flip_labels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
 @register("attack")
 @dataclass(frozen=True)
 class LabelFlip(Attack):
-    """Colluders send true updates on labels C − 1 − l, so nothing is forged."""
+    """Colluders train honestly on labels C − 1 − l; no update is forged."""
 
     name: ClassVar[str] = "label_flip"
     reference: ClassVar[str] = "Allen-Zhu et al. 2020; RESAM D.1; ARC D.3"

@@ -1,4 +1,4 @@
-"""Mimic: over-represent one honest worker."""
+"""Mimic: copy one honest worker, so that it is over-represented."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _COLUMNS = {"cpu": 1 << 16, "cuda": 1 << 20}
 
 @dataclass(frozen=True)
 class MimicState:
-    """What the colluders have learned: after ``rounds`` rounds, the direction z and the mean μ.
+    """The state after ``rounds`` rounds: ``mean`` μ and ``direction`` z, both of shape (d,).
 
-    ``worker`` is the place, among ``h`` honest updates, of the worker copied last.
+    ``worker`` is the index, among ``h`` honest updates, of the worker copied last.
     """
 
     rounds: int
@@ -36,20 +36,19 @@ class MimicState:
 class Mimic(Attack):
     """Every colluder copies the same honest worker: undetectable, and biased if data differ.
 
-    Whom to copy is learned during ``warmup`` rounds by online power iteration, from z_0 ~ N(0, I):
-    in round t = 0, 1 …, μ ← (t μ + x̄)/(1 + t), z ← t z + s/‖s‖ scaled to length one, with
-    s = Σ_i ⟨x_i − μ, z⟩ (x_i − μ); z tends to the direction in which honest workers differ most.
-    Copied is i* = argmax_i ⟨z, x_i⟩, in every round of the warm-up; afterwards the worker of its
-    last round, for good. s is scaled, as the authors' experiments do and the printed recursion
-    does not: otherwise z would never move for small updates.
+    During ``warmup`` rounds, online power iteration estimates the direction z in which honest
+    workers differ most. From z_0 ~ N(0, I), round t = 0, 1 … computes μ ← (t μ + x̄)/(1 + t) and
+    z ← t z + s/‖s‖, scaled to length one, with s = Σ_i ⟨x_i − μ, z⟩ (x_i − μ). It copies worker
+    i* = argmax_i ⟨z, x_i⟩; after the warm-up i* stays that of its last round. Scaling s follows the
+    authors' experiments; by the recursion as printed, z would hardly move for small updates.
 
-    Honest updates come in the same order of workers every round. When their number changes, z
-    picks the worker anew.
+    Honest updates must be in the same order of workers every round. If their number changes, i* is
+    computed again. Costs O(hd) a round.
 
     Parameters
     ----------
     warmup
-        Rounds of learning, ≥ 1.
+        Number of rounds of estimation, ≥ 1.
 
     Examples
     --------
@@ -70,7 +69,7 @@ class Mimic(Attack):
         integer_at_least(self.warmup, 1, self.name, "warmup")
 
     def forge(self, seen: Observation, state: MimicState | None) -> tuple[torch.Tensor, MimicState]:
-        """Learn during the warm-up, then copy."""
+        """Update z during the warm-up, then copy."""
         t = 0 if state is None else state.rounds
         if state is None:
             mean, direction = seen.mean, seen.normal(seen.honest.shape[1])
@@ -89,7 +88,7 @@ class Mimic(Attack):
 def _project(
     honest: torch.Tensor, direction: torch.Tensor, mean: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """⟨x_i − μ, z⟩ for every row, tile by tile, (h,)."""
+    """⟨x_i − μ, z⟩ for every row, shape (h,)."""
     out = torch.zeros(len(honest), dtype=torch.float64, device=honest.device)
     for part in _tiles(honest):
         rows = honest[:, part].to(direction.dtype)
@@ -100,14 +99,14 @@ def _project(
 def _iterate(
     honest: torch.Tensor, mean: torch.Tensor, direction: torch.Tensor, t: int
 ) -> torch.Tensor:
-    """One step of the power iteration, weighing the past t : 1."""
+    """Return z after one step of the power iteration."""
     weights = _project(honest, direction, mean)
     weights /= weights.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
     step = torch.empty_like(direction)
     for part in _tiles(honest):
         rows = honest[:, part].to(direction.dtype) - mean[part]
         step[part] = weights.to(direction.dtype) @ rows
-    if not bool(step.any()):  # all honest updates coincide: nothing to learn from
+    if not bool(step.any()):  # all honest updates coincide
         return _unit(direction)
     return _unit(_unit(step) + direction * t)
 

@@ -11,6 +11,11 @@ __all__ = ["parse_attack"]
 def parse_attack(spec: str | Attack) -> Attack:
     """Build the attack that a spec string describes.
 
+    Raises
+    ------
+    SpecError
+        For an unknown name or parameter, or a value out of range.
+
     >>> parse_attack("alie(tau=1.5)").spec
     'alie(tau=1.5)'
     """

@@ -1,4 +1,4 @@
-"""Updates that point anywhere."""
+"""Updates of a random direction and an honest length."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Random"]
 @register("attack")
 @dataclass(frozen=True)
 class Random(Attack):
-    """Send uniformly random directions, as long as an average honest update × ``scale``.
+    """Send uniformly random directions of the honest updates' average norm × ``scale``.
 
-    Unlike :class:`~byzflower.attack.Gaussian`, no norm gives these updates away.
+    Unlike those of :class:`~byzflower.attack.Gaussian`, their norm is not conspicuous.
 
     >>> import torch
     >>> honest = torch.tensor([[3.0, 4.0], [5.0, 0.0]])
@@ -38,7 +38,7 @@ class Random(Attack):
         positive(self.scale, self.name, "scale")
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
-        """Draw every colluder's direction on its own."""
+        """Draw every colluder's direction independently."""
         lengths = torch.linalg.vector_norm(seen.honest, dim=1, dtype=torch.float64)
         rows = seen.normal(seen.f, seen.honest.shape[1])
         own = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)

@@ -20,7 +20,7 @@ __all__ = ["SignFlip"]
 class SignFlip(Attack):
     """Send −scale × the honest mean; ``scale=5`` in RS-Byrd-SAGA.
 
-    The client mod of the same name flips the colluder's own update instead.
+    The client mod ``sign_flip_mod`` flips the client's own update instead.
 
     >>> import torch
     >>> SignFlip()(torch.tensor([[1.0], [3.0]]), f=1)
@@ -36,5 +36,5 @@ class SignFlip(Attack):
         positive(self.scale, self.name, "scale")
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
-        """Flip the mean."""
+        """Return the negative mean."""
         return seen.mean * -self.scale, None

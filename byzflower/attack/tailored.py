@@ -1,4 +1,4 @@
-"""Tailored attacks: make the aggregate point backwards."""
+"""Tailored attacks: reverse the direction of the aggregate."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _RANDOM = (0.1, 10.0)
 @register("attack")
 @dataclass(frozen=True)
 class Tailored(Attack):
-    """Send −ε × the honest mean, with an ε that suits the server's rule.
+    """Send −ε × the honest mean ḡ, with an ε that suits the server's rule.
 
-    Small ε passes where rows are selected by distance (ε = 0.1 against Krum), large ε where
-    values are ranked (ε = 10 against the median). On model payloads updates are differences
-    w − w_0, so the same code is the model-based form (A.1.3 to A.1.5).
+    Small ε is effective where rows are selected by distance (ε = 0.1 against Krum), large ε where
+    values are ranked (ε = 10 against the median). Where clients send models, updates are the
+    differences w − w_0, which gives the model-based attacks (A.1.3 to A.1.5).
 
     Parameters
     ----------
     eps
         A number > 0; ``"random"``: drawn every round from {0.1, 10}; ``"search"``: the ε of
-        ``grid`` that pushes the server's own aggregate R farthest backwards, i.e. for which
-        λ = −⟨R, ḡ⟩/‖ḡ‖² is greatest (ties: least ε). That relaxes g′ = −λ g of A.1.1, which few
-        rules can be brought to meet exactly, to its component along ḡ.
+        ``grid`` for which λ = −⟨R, ḡ⟩/‖ḡ‖² is greatest, R being the server's own aggregate (in
+        ties, the least ε). A.1.1 asks for R = −λ ḡ, which few rules can meet exactly; here only
+        R's component along ḡ counts.
     known
-        How many honest updates, from the first, the colluders see (A.1.2). ḡ is their mean, and
-        in a search it stands in for each of the others. All by default.
+        The colluders see only the first ``known`` honest updates (A.1.2): ḡ is the mean of these,
+        and a search assumes that each of the others equals ḡ. All by default.
     grid
-        Where ``"search"`` looks: by default 0.01 to 100, ten values a decade.
+        Values of ε that a search tries: by default 0.01 to 100, ten a decade.
     draws
-        How many draws of a randomised rule a search is averaged over.
+        Number of draws over which the effect on a randomised rule is averaged.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Tailored(Attack):
         return self.eps == "search"
 
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:
-        """Scale the mean of what is known backwards."""
+        """Return −ε × the mean of the known updates."""
         known = seen.known(self.known)
         if self.eps == "random":
             coin = torch.randint(2, (), generator=seen.rng, device=seen.rng.device)

@@ -1,4 +1,13 @@
-"""Adversarial certification: search for the input on which a rule errs most, and replay it."""
+"""Adversarial certification: search for the inputs on which a rule errs most.
+
+:func:`certify` looks for inputs that maximise the two ratios that λ and κ bound, and returns a
+:class:`Certificate`: the largest ratios found, the proved bounds, and the inputs as a
+:class:`Witness` that :func:`replay` evaluates again from a file.
+
+``ratio`` computes the ratios. ``starts`` and ``catalogue`` give inputs to begin with, from proofs
+and from attacks; ``ascent`` improves them; ``search`` does all this in one dimension, ``verdict``
+in several, and compares. A search that finds nothing proves nothing.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ __all__ = ["Bucketing"]
 class Bucketing(PreAggregator):
     """Permute the rows at random and average consecutive groups of s; the last may be smaller.
 
-    Leaves ⌈n/s⌉ rows, of which f may be faulty: spread out, each faulty row spoils one group.
+    Makes ⌈n/s⌉ rows, of which up to f are faulty: at worst every faulty row is in another group.
+    Needs no distances.
 
     >>> import torch
     >>> import byzflower as bf
@@ -44,7 +45,7 @@ class Bucketing(PreAggregator):
         return False
 
     def counts(self, n: int, f: int) -> tuple[int, int]:
-        """⌈n/s⌉ rows, f of them possibly faulty."""
+        """Return (⌈n/s⌉, f)."""
         return -(-n // self.s), f
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:

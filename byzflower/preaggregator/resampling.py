@@ -21,13 +21,13 @@ __all__ = ["Resampling"]
 @register("preaggregator")
 @dataclass(frozen=True)
 class Resampling(PreAggregator):
-    """n rounds, each averaging s rows drawn uniformly from those drawn < s times so far.
+    """n new rows, each the average of s rows drawn uniformly from those drawn < s times so far.
 
-    Every row is drawn s times in all, so a faulty one spoils up to s of the n new rows. Honest
-    rows come out closer to each other, by about 1/s of their variance. Lemma 5 states
+    Every row is drawn s times in all, so a faulty one is in up to s of the n new rows. The variance
+    of honest rows shrinks to about 1/s of what it was. Lemma 5 states the factor
     d = (n−1)/(sn−1), which is exact if all sn copies are dealt out uniformly; Algorithm 1,
-    followed here, draws uniformly among *rows*, which gives a little more (0.50 against 0.45 for
-    n = 6, s = 2).
+    followed here, draws uniformly among *rows*, which gives a little more (0.50 instead of 0.45 for
+    n = 6, s = 2). Needs no distances.
 
     >>> import torch
     >>> import byzflower as bf
@@ -51,11 +51,11 @@ class Resampling(PreAggregator):
         return False
 
     def feasible(self, n: int, f: int) -> bool:
-        """Whether a majority of the new rows is honest in the worst draw."""
+        """Whether a majority of the new rows is honest in the worst case."""
         return n >= 2 * self.s * f + 1
 
     def check(self, n: int, f: int) -> None:
-        """Refuse (n, f) with s named as well."""
+        """Raise :class:`InfeasibleError` unless n ≥ 2sf + 1."""
         n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
         if not self.feasible(n, f):
             raise InfeasibleError(
@@ -63,7 +63,7 @@ class Resampling(PreAggregator):
             )
 
     def counts(self, n: int, f: int) -> tuple[int, int]:
-        """As many rows, s·f of them possibly faulty."""
+        """Return (n, s·f)."""
         return n, self.s * f
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:

@@ -1,4 +1,14 @@
-"""Aggregation rules, one a module."""
+"""Aggregation rules, one a module: what turns n updates into one vector.
+
+A rule is a frozen dataclass derived from :class:`byzflower.Rule`. It decides from the Gram matrix
+of the updates and returns a plan: weights, or a coordinate-wise reduction.
+
+Weights: ``mean``, ``krum`` (with ``krum_star``), ``multi_krum`` (with ``multi_krum_star``),
+``geometric_median``, ``mda``, ``smea``, ``caf``, ``cge``, ``centered_clipping``, ``monna``.
+Coordinate by coordinate: ``median``, ``trimmed_mean``, ``meamed``, ``bulyan``, ``sign_votes``;
+``coordinatewise`` is the base class of three. ``weiszfeld``, with ``coordinates``, ``descent`` and
+``many_points``, finds geometric medians; ``vertex_cover`` does the search of ``mda``.
+"""
 
 from __future__ import annotations
 

@@ -27,19 +27,27 @@ _INNER = ("krum", "mean", "median", "geometric_median")
 class Bulyan(Rule):
     """Average, per coordinate, the n − 4f values nearest the median of n − 2f selected rows.
 
-    The θ = n − 2f rows are selected one at a time by the ``inner`` rule on the rows left; where
-    its output is no row, the row nearest to it is taken. Then the β = θ − 2f values of each
+    The θ = n − 2f rows are selected one at a time: the ``inner`` rule is applied to the rows not
+    yet selected, and the row nearest to its output is the next. Then the β = θ − 2f values of each
     coordinate nearest the median are averaged.
 
-    Krum scores with m − f − 2 neighbours on the m rows left. The last picks leave it one
-    neighbour (which always ties, each of the two nearest rows being the other's) or none, so ties
-    are broken by the next nearest neighbours.
+    On m remaining rows Krum counts m − f − 2 neighbours. For the last selections that is one
+    (always a tie: the two nearest rows are each other's neighbour) or none, so ties are broken by
+    further neighbours.
 
-    ``p`` measures ‖·‖_p in Krum's score, the weights of the geometric median and the nearest row.
-    With ``p`` = 2 all of this but a median happens in n dimensions. Other p read the updates once
-    for Krum, once a pick for the mean and once an iteration for the geometric median;
-    ``inner="median"`` reads them once a pick, n − 2f times in all.
+    With ``p`` = 2 Krum's selection costs n²d/2 products for the Gram matrix and O(n³ log n). Other
+    p read the updates once for Krum, once a selection for the mean and once an iteration for the
+    geometric median; ``inner="median"`` reads them once a selection, n − 2f times in all.
 
+    Parameters
+    ----------
+    inner
+        ``"krum"``, ``"mean"``, ``"median"`` or ``"geometric_median"``.
+    p
+        Norm ‖·‖_p, p ≥ 1, of Krum's score, the geometric median and "nearest".
+
+    Examples
+    --------
     >>> import torch
     >>> rows = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [90.0]])
     >>> Bulyan()(rows, f=1)
@@ -61,7 +69,7 @@ class Bulyan(Rule):
         norm_order(self.p, self.name)
 
     def plan(self, geometry: Geometry, f: int) -> Reduced:
-        """Select in n dimensions (see the class for the exceptions), then reduce."""
+        """Select n − 2f rows, then reduce them coordinate by coordinate."""
         left, picked = list(range(geometry.n)), []
         scores = geometry.distances(self.p) ** 2 if self.inner == "krum" else None
         for _ in range(geometry.n - 2 * f):
@@ -76,7 +84,7 @@ class Bulyan(Rule):
         return Reduced(reduction, selection, note={"selected": tuple(picked)})
 
     def _distances_to_inner(self, geometry: Geometry, rows: npt.NDArray[np.intp]) -> Array:
-        """Distance of each of the rows left to the inner rule's output on them."""
+        """Distance of each of ``rows`` to the inner rule's output on them."""
         unit = np.eye(geometry.n)[rows]
         if self.inner == "median":
             return geometry.distances_to_median(unit, self.p)

@@ -24,9 +24,11 @@ class CAF(Rule):
 
     Weights start at c_i = 1. While Σ c_i > n − 2f: with μ_c the weighted mean and (λ, v) the top
     eigenpair of the weighted covariance, τ_i = ⟨x_i − μ_c, v⟩² and c_i ← c_i (1 − τ_i / max_j τ_j).
-    Returns the μ_c of least λ. The maximum is over rows that still weigh something, so each round
-    removes a row; over all rows, as ByzFL takes it, one removed row at 1e30 stalls the filter for
-    ever. Eigenpairs are exact and of n × n matrices.
+    The result is the μ_c of least λ. The maximum is over rows of positive weight, so each iteration
+    removes a row; over all rows, as in ByzFL, one removed row at 1e30 stops the filter's progress.
+    Eigenpairs are exact, of n × n matrices.
+
+    Costs n²d/2 products for the Gram matrix and at most n eigendecompositions, O(n⁴).
 
     >>> import torch
     >>> CAF()(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)

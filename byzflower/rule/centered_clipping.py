@@ -21,9 +21,20 @@ __all__ = ["CenteredClipping"]
 class CenteredClipping(Rule):
     """v_l = v_{l−1} + (1/n) Σ (x_i − v_{l−1}) min(1, τ/‖x_i − v_{l−1}‖), for l = 1 … ``steps``.
 
-    v_0 is ``center``, usually the previous aggregate, or 0 where none is passed; the rule itself
-    holds no state. A faulty row moves the result by at most τ/n a step, whatever its size.
+    v_0 is ``center``, usually the previous aggregate, or 0 if none is passed; the rule itself holds
+    no state. A faulty row moves the result by at most τ/n a step, whatever its size.
 
+    Costs n²d/2 products for the Gram matrix and O(n²) a step.
+
+    Parameters
+    ----------
+    tau
+        Clipping radius τ > 0, in the updates' unit of length.
+    steps
+        Number of iterations, ≥ 1.
+
+    Examples
+    --------
     >>> import torch
     >>> rows = torch.tensor([[1.0], [2.0], [90.0]])
     >>> CenteredClipping(tau=3.0)(rows, f=1)

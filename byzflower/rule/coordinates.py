@@ -1,4 +1,4 @@
-"""Points with given inner products: Cholesky with pivots, for many or for large matrices."""
+"""Points with given inner products, by pivoted Cholesky: for many small matrices or a large one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from byzflower.geometry import Array
 __all__ = ["coordinates", "coordinates_of_many"]
 
 _TINY = np.finfo(np.float64).tiny
-_BLOCK = 64  # pivots between two updates of what is left of the matrix
-_ROWS = 256  # of what is left, updated at a time
+_BLOCK = 64  # pivots between two updates of the Schur complement
+_ROWS = 256  # of the Schur complement, updated at a time
 
 
 def coordinates(grams: Array, noises: Array) -> Array:
-    """Points (T, n, r) with these inner products (T, n, n), by Cholesky's method with pivots.
+    """Points (T, n, r) with these inner products (T, n, n), by pivoted Cholesky decomposition.
 
-    The next pivot is the row with the most left above its noise (T, n), so errors are relative to
-    each pair's own lengths and a point at 1e30 costs the others nothing. What is left below the
-    noise is dropped, and no coordinate is longer than what is left of its row: what rounding made
-    indefinite comes out as a Gram matrix again.
+    The next pivot is the row whose remaining diagonal entry exceeds its ``noises`` (T, n) by the
+    largest factor, so errors are relative to each pair's own lengths and a point at 1e30 costs the
+    others no digits. Remainders below the noise are dropped, and no coordinate exceeds the root of
+    the remaining diagonal: the result is exact for some Gram matrix near the given one, even if
+    rounding made that one indefinite. O(n²r) operations a matrix.
 
     >>> coordinates(np.array([[[4.0, 2.0], [2.0, 1.0]]]), np.full((1, 2), 1e-15))
     array([[[2.],
@@ -48,8 +49,8 @@ def coordinates(grams: Array, noises: Array) -> Array:
 def coordinates_of_many(gram: Array, noise: Array) -> Array:
     """Do what :func:`coordinates` does for one matrix of many points: (n, n), (n,) → (n, r).
 
-    In blocks of pivots, so that nearly all of the n²r/3 products to n²r, for a low rank, are
-    matrix products. A row of which nothing is left above its noise is done with.
+    Pivots are taken in blocks, so nearly all of the n²r/3 to n²r operations are matrix products.
+    Rows whose remainder is below the noise are not updated any more.
 
     >>> coordinates_of_many(np.array([[4.0, 2.0], [2.0, 1.0]]), np.full(2, 1e-15))
     array([[2.],

@@ -1,4 +1,7 @@
-"""A point on its way down to a geometric median: its certificate, its weights, its next step."""
+"""An iterate of the geometric median: its certified gap, its weights, and the next iterate.
+
+Notation: T problems of n points x_i in r dimensions, F(z) = Σ‖z − x_i‖.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from byzflower.geometry import Array
 
 __all__ = ["COINCIDE", "Flags", "Index", "Points", "lengths", "upper_median"]
 
-COINCIDE = 1e-13  # of the distance to the median row: closer is the same point
+COINCIDE = 1e-13  # of the median distance: nearer points count as the same
 _DAMPING = np.array([1.0, 0.5, 0.25, 0.125, 0.0625])
 _EPS = np.finfo(np.float64).eps
 
@@ -36,17 +39,28 @@ def upper_median(values: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _reach(n: int) -> Array:
-    """If m > n/2 points lie within ρ of z, the median lies within 2mρ/(2m − n) of it: by m."""
+    """Return 2m/(2m − n) for m = ⌊n/2⌋ + 1 … n.
+
+    If m points lie within ρ of z, the geometric median lies within 2mρ/(2m − n) of z.
+    """
     counts = np.arange(n // 2 + 1, n + 1)
     return 2 * counts / (2 * counts - n)
 
 
 @dataclass(frozen=True)
 class Points:
-    """Of each of T problems a point z = x_k + offset for the row x_k nearest to it.
+    """An iterate z = x_k + offset of each of T problems, x_k being the point nearest to z.
 
-    So z can come as close to that row as it likes. ``points`` has shape (T, n, r), ``nearest``
-    holds the k (T,), ``offset`` has shape (T, r).
+    Keeping the offset, instead of z, is exact for a z arbitrarily near x_k.
+
+    Attributes
+    ----------
+    points : numpy.ndarray
+        x, shape (T, n, r).
+    nearest : numpy.ndarray
+        k, shape (T,).
+    offset : numpy.ndarray
+        z − x_k, shape (T, r).
     """
 
     points: Array
@@ -55,14 +69,14 @@ class Points:
 
     @classmethod
     def at(cls, points: Array, rows: Index, offset: Array) -> Self:
-        """Return the points x_row + offset."""
+        """Return the iterates x_row + offset."""
         each = np.arange(len(points))
         start = points[each, rows]
         nearest = lengths(start[:, None] - points + offset[:, None]).argmin(axis=1)
         return cls(points, nearest, start - points[each, nearest] + offset)
 
     def of(self, which: Flags) -> Self:
-        """Return the points of some of the problems."""
+        """Return the iterates of some of the problems."""
         if which.all():
             return self
         return type(self)(self.points[which], self.nearest[which], self.offset[which])
@@ -86,26 +100,26 @@ class Points:
 
     @cached_property
     def near(self) -> Flags:
-        """Rows that z coincides with, shape (T, n)."""
+        """Which points z coincides with, shape (T, n)."""
         middle = self.sorted[:, self.points.shape[1] // 2]
         coincide: Flags = self.distances <= COINCIDE * middle[:, None]
         return coincide
 
     @cached_property
     def inverse(self) -> Array:
-        """1/d_i of the rows away from z, shape (T, n)."""
+        """1/‖z − x_i‖, or 0 where z coincides with x_i, shape (T, n)."""
         inverse: Array = np.where(self.near, 0.0, 1 / np.where(self.near, 1.0, self.distances))
         return inverse
 
     @cached_property
     def gradient(self) -> Array:
-        """∇F = Σ (z − x_i)/d_i over the rows away from z, shape (T, r)."""
+        """∇F = Σ (z − x_i)/‖z − x_i‖ over the points that z does not coincide with, (T, r)."""
         gradient: Array = (self.inverse[:, None] @ self.apart)[:, 0]
         return gradient
 
     @cached_property
     def gaps(self) -> Array:
-        """Certified bounds on (F(z) − min F) / Σ of the majority's distances, shape (T,)."""
+        """Certified bounds on (F(z) − min F) / Σ of the nearest half's distances, shape (T,)."""
         n, order = self.points.shape[1], self.sorted
         majority = n // 2 + 1
         scale = order[:, :majority].sum(axis=1)
@@ -118,16 +132,16 @@ class Points:
 
     @property
     def weights(self) -> Array:
-        """Weights of z where it coincides with rows, else of one step of Weiszfeld's further."""
+        """Weights (T, n) of z where it coincides with points, else of Weiszfeld's next iterate."""
         coincides = self.near.sum(axis=1)[:, None] > 0
         shares = np.where(coincides, self.near, self.inverse)
         weights: Array = shares / shares.sum(axis=1)[:, None]
         return weights
 
     def next(self) -> Self:
-        """Return points of lower F."""
+        """Return iterates of lower F."""
         plain = -self.gradient / self.inverse.sum(axis=1)[:, None]
-        # The nearest row is the way into a tight cluster.
+        # The step to the nearest row is the way into a tight cluster.
         newton = self._newton()[:, None] * _DAMPING[:, None]
         steps = np.concatenate([newton, -self.offset[:, None], plain[:, None]], axis=1)
         changes = self.changes(steps)

@@ -27,15 +27,15 @@ _FLOOR = 1e-9  # of the median distance: what a row that the point coincides wit
 class GeometricMedian(Rule):
     """The point with the least sum of distances to all rows: argmin_z Σ‖z − x_i‖.
 
-    Found on n weights, to a certified relative gap of 1e-9 that ``explain`` reports as ``gap``;
-    no smoothing constant. Common libraries stop after three steps or floor distances at 0.1,
-    which turns the result into the mean for small gradients. (f, λ)-resilient with
-    λ = 1 + (n−f)/√((n−2f)n) (RESAM, Proposition 7).
+    Solved for its n weights, without a smoothing constant, until the sum of distances is certified
+    to be within 1e-9 (relative) of the minimum; ``explain`` reports the bound as ``gap``. Common
+    libraries stop after three steps or floor distances at 0.1, which turns the result into the mean
+    for small gradients. (f, λ)-resilient with λ = 1 + (n−f)/√((n−2f)n) (RESAM, Proposition 7).
 
-    With ``p`` other than 2 (MixTailor) Weiszfeld's weights 1/‖z − x_i‖_p are iterated from the
-    geometric median to a fixed point. Such distances are not determined by those between rows, so
-    each iteration reads the updates once; at most 100 do, and ``explain`` reports the last
-    relative ``movement``.
+    Costs n²d/2 products for the Gram matrix, O(n³) once for coordinates of the rows, and O(n²) an
+    iteration. With ``p`` other than 2 (MixTailor) Weiszfeld's weights 1/‖z − x_i‖_p are iterated
+    from the geometric median to a fixed point; each of at most 100 iterations reads the updates,
+    and ``explain`` reports the last relative ``movement``.
 
     >>> import torch
     >>> GeometricMedian()(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [9.0, 9.0]]), f=1)
@@ -52,14 +52,14 @@ class GeometricMedian(Rule):
         norm_order(self.p, self.name)
 
     def plan(self, geometry: Geometry, f: int) -> Plan:
-        """Weigh the rows by the converged weights."""
+        """Weight the rows by the converged weights."""
         if self.p != 2:
             weights, movement, passes = reweighted(geometry, self.p)
             return Weighted(weights, note={"movement": movement, "iterations": passes})
         return self.plans([geometry], [f])[0]
 
     def plans(self, geometries: Sequence[Geometry], faults: Sequence[int]) -> list[Plan]:
-        """Solve for all weights at once."""
+        """Solve for the weights of all geometries at once."""
         if self.p != 2:
             return super().plans(geometries, faults)
         solved = weiszfeld_each(
@@ -73,11 +73,15 @@ class GeometricMedian(Rule):
 
 
 def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
-    """Find the fixed point of w_i ∝ 1/‖z − x_i‖_p, z = Σ w_i x_i; an iteration reads d once.
+    """Find the fixed point of w_i ∝ 1/‖z − x_i‖_p, z = Σ w_i x_i; an iteration reads the updates.
 
     Returns
     -------
-    weights, last movement of z relative to the distance that holds half of the rows, passes
+    weights : numpy.ndarray
+        (n,).
+    movement : float
+        Length of z's last step, relative to the median distance from z to the rows.
+    iterations : int
     """
     weights, movement = weiszfeld(geometry.centred_gram, geometry.noise)[0], np.inf
     for iteration in range(1, _PASSES + 1):

@@ -1,4 +1,4 @@
-"""The Krum family: rows with the least sum of squared distances to their nearest others."""
+"""Krum and Krum*: the row with the least sum of squared distances to its nearest other rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ __all__ = ["Krum", "KrumFamily", "KrumStar", "krum_scores"]
 
 
 def krum_scores(squared_distances: Array, neighbours: int) -> Array:
-    """Sum of each row's ``neighbours`` least squared distances to *other* rows, shape (n,)."""
+    """Sum of each row's ``neighbours`` least squared distances to *other* rows, shape (n,).
+
+    >>> krum_scores(np.array([[0.0, 1, 9], [1, 0, 4], [9, 4, 0]]), 1)
+    array([1., 1., 4.])
+    """
     others = squared_distances.copy()
     np.fill_diagonal(others, np.inf)
     others.sort(axis=1)
@@ -26,14 +30,14 @@ def krum_scores(squared_distances: Array, neighbours: int) -> Array:
 
 
 class KrumFamily(Rule):
-    """Average of the rows with the least scores; members say how many neighbours and rows."""
+    """Average of the rows with the least scores; sub-classes say how many neighbours and rows."""
 
     def neighbours(self, n: int, f: int) -> int:
-        """Others that a score counts: n − f − 2, as in Blanchard et al."""
+        """Return how many other rows a score counts: n − f − 2, as in Blanchard et al."""
         return n - f - 2
 
     def chosen(self, n: int, f: int) -> int:
-        """Rows that are averaged."""
+        """Return how many rows are averaged."""
         return 1
 
     def scores(self, geometry: Geometry, f: int) -> Array:
@@ -50,10 +54,11 @@ class KrumFamily(Rule):
 @register("rule")
 @dataclass(frozen=True)
 class Krum(KrumFamily):
-    """The row with the least sum of squared distances to its n − f − 2 nearest others.
+    """The row with the least sum of squared distances to its n − f − 2 nearest other rows.
 
-    ``p`` replaces ‖·‖₂² by ‖·‖_p² (MixTailor eq. 3). Unlike several libraries, a row is not its
-    own neighbour, and distances are squared once.
+    ``p`` replaces ‖·‖₂² by ‖·‖_p² (MixTailor eq. 3). Unlike in several libraries, a row is not its
+    own neighbour, and distances are squared once, not twice. Costs n²d/2 products for the Gram
+    matrix and O(n² log n); p ≠ 2 costs n²d operations more.
 
     >>> import torch
     >>> Krum()(torch.tensor([[1.0], [2.0], [4.0], [7.0], [90.0]]), f=1)
@@ -79,7 +84,7 @@ class Krum(KrumFamily):
 @register("rule")
 @dataclass(frozen=True)
 class KrumStar(KrumFamily):
-    """Krum with n − f − 1 nearest others, which tolerates any f < n/2.
+    """Krum with the n − f − 1 nearest other rows, which tolerates any f < n/2. Costs as Krum.
 
     (f, λ)-resilient with λ = 1 + √((n−f)/(n−2f)) (RESAM, Proposition 6).
 
@@ -93,5 +98,5 @@ class KrumStar(KrumFamily):
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def neighbours(self, n: int, f: int) -> int:
-        """Others that a score counts: n − f − 1."""
+        """Return how many other rows a score counts: n − f − 1."""
         return n - f - 1

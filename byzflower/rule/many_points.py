@@ -1,4 +1,4 @@
-"""Geometric medians of many points: O(n²) numbers, matrix products, conjugate gradients."""
+"""Geometric medians of many points, in O(n²) memory, by matrix products and conjugate gradients."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _EPS = np.finfo(np.float64).eps
 
 
 class ManyPoints(Points):
-    """The same descent without arrays of n × n × r differences or r × r Hessians."""
+    """The iterate of one problem of many points, without (n, n, r) or (r, r) arrays."""
 
     def _newton(self) -> Array:
-        """Newton's steps, by conjugate gradients on v ↦ Σ (v − u_i u_iᵀ v)/d_i where r is large.
+        """Newton's steps; for large r by conjugate gradients on v ↦ Σ (v − u_i u_iᵀ v)/‖z − x_i‖.
 
-        In many dimensions the u_i are nearly orthogonal and a few products do. A solution that is
-        cut short still points downhill.
+        In many dimensions the u_i are nearly orthogonal and a few products are enough. An
+        unfinished solution is still a direction of descent.
         """
         if self.offset.shape[1] <= _DIRECT:
             return super()._newton()

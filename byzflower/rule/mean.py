@@ -18,7 +18,7 @@ __all__ = ["Mean"]
 @register("rule")
 @dataclass(frozen=True)
 class Mean(Rule):
-    """Average of all rows; a single faulty row moves it anywhere.
+    """Average of all rows; a single faulty row can move it anywhere. Costs nd additions.
 
     >>> import torch
     >>> Mean()(torch.tensor([[1.0], [2.0], [6.0]]), f=0)

@@ -22,12 +22,20 @@ __all__ = ["MoNNA"]
 class MoNNA(Rule):
     """Average of the n − f rows nearest the trusted row, itself included.
 
-    ``trusted`` counts the rows as they were passed in, also where others are removed for NaN or
-    Inf. After bucketing or resampling no row stands for a node that could be trusted; pipelines
-    refuse it. Its guarantee is for trusted rows that are honest:
-    among rows of which any f may be faulty, as ``byzflower certify`` takes them, the rule has
-    counterexamples.
+    ``trusted`` is an index into the input rows, including any that are removed for NaN or Inf.
+    Behind bucketing or resampling no row belongs to a single node, so pipelines refuse the rule
+    there. The guarantee assumes that the trusted row is honest:
+    where any f rows may be faulty, as ``byzflower certify`` assumes, there are counterexamples.
 
+    Costs n²d/2 products for the Gram matrix.
+
+    Raises
+    ------
+    InfeasibleError
+        If the trusted row does not exist or is not finite.
+
+    Examples
+    --------
     >>> import torch
     >>> MoNNA(trusted=1)(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)
     tensor([2.])
@@ -44,7 +52,7 @@ class MoNNA(Rule):
         integer_at_least(self.trusted, 0, self.name, "trusted")
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
-        """Weigh the rows nearest the trusted one equally."""
+        """Average the rows nearest the trusted one."""
         position = np.flatnonzero(geometry.kept == self.trusted)
         if not len(position):
             raise InfeasibleError(

@@ -18,6 +18,8 @@ __all__ = ["MultiKrum", "MultiKrumStar"]
 class MultiKrum(KrumFamily):
     """Average of the m rows with the least Krum score; m defaults to n − f − 2.
 
+    Costs as Krum: n²d/2 products for the Gram matrix and O(n² log n).
+
     >>> import torch
     >>> MultiKrum(m=2)(torch.tensor([[1.0], [1.1], [1.2], [1.3], [90.0]]), f=1)
     tensor([1.1500])
@@ -34,7 +36,7 @@ class MultiKrum(KrumFamily):
             integer_at_least(self.m, 1, self.name, "m")
 
     def check(self, n: int, f: int) -> None:
-        """Refuse also an m beyond n − f − 2."""
+        """Also refuse m > n − f − 2."""
         super().check(n, f)
         if self.m is not None and self.m > n - f - 2:
             raise InfeasibleError(
@@ -42,7 +44,7 @@ class MultiKrum(KrumFamily):
             )
 
     def chosen(self, n: int, f: int) -> int:
-        """Rows that are averaged."""
+        """Return how many rows are averaged."""
         return n - f - 2 if self.m is None else self.m
 
 
@@ -51,8 +53,8 @@ class MultiKrum(KrumFamily):
 class MultiKrumStar(KrumFamily):
     """Average of the q rows with the least Krum* score; q defaults to n − f.
 
-    This is the "MK" of ARC. (f, λ)-resilient with λ = (1 + √((n−f)/(n−2f))) · min(1, (n−q)/(n−f))
-    (RESAM, Proposition 6).
+    This is the "MK" of ARC. It costs as Krum. (f, λ)-resilient with λ = (1 + √((n−f)/(n−2f))) ·
+    min(1, (n−q)/(n−f)) (RESAM, Proposition 6).
 
     >>> import torch
     >>> MultiKrumStar()(torch.tensor([[1.0], [1.1], [1.2], [90.0]]), f=1)
@@ -70,7 +72,7 @@ class MultiKrumStar(KrumFamily):
             integer_at_least(self.q, 1, self.name, "q")
 
     def check(self, n: int, f: int) -> None:
-        """Refuse also a q beyond n − f."""
+        """Also refuse q > n − f."""
         super().check(n, f)
         if self.q is not None and self.q > n - f:
             raise InfeasibleError(
@@ -78,9 +80,9 @@ class MultiKrumStar(KrumFamily):
             )
 
     def neighbours(self, n: int, f: int) -> int:
-        """Others that a score counts: n − f − 1."""
+        """Return how many other rows a score counts: n − f − 1."""
         return n - f - 1
 
     def chosen(self, n: int, f: int) -> int:
-        """Rows that are averaged."""
+        """Return how many rows are averaged."""
         return n - f if self.q is None else self.q

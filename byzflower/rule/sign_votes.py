@@ -1,4 +1,4 @@
-"""Sign votes: every row moves every coordinate by one fixed step."""
+"""Sign votes: every row moves every coordinate by one fixed amount, up or down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class SignVotes(Rule):
     With updates x_w − x_0 and step = γλ this is RSA's server step
     x_0 ← x_0 − γλ Σ_w sign(x_0 − x_w) (RS-Byrd-SAGA, "Benchmark methods"); of gradients it is
     signSGD with the votes added up. A faulty row moves no coordinate further than ``step``,
-    whatever it sends, so any f is accepted; the aggregate is no estimate of the honest mean.
+    whatever it sends, so any f is accepted; the aggregate does not estimate the honest mean.
+    Costs nd operations.
 
     Parameters
     ----------
@@ -51,9 +52,9 @@ class SignVotes(Rule):
 
     @property
     def searchable(self) -> bool:
-        """Votes are neither weights nor values in order."""
+        """Attacks cannot search: votes are neither weights of rows nor order statistics."""
         return False
 
     def plan(self, geometry: Geometry, f: int) -> Voted:
-        """Let every row vote."""
+        """Count the votes of all rows."""
         return Voted(self.step)

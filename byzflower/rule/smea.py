@@ -28,15 +28,15 @@ _POWER_STEPS = 8
 def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
     """Find the ``size`` rows whose covariance has the least top eigenvalue, and that eigenvalue.
 
-    A greedy subset bounds the answer; rows too far from too many others are ruled out by it, the
-    subsets of the rest are screened by lower bounds on their top eigenvalue, and what passes is
-    decided by the eigenvalues of its centred Gram matrix. Of subsets that tie to 1e-12 the one
+    A greedy subset gives an upper bound. It excludes rows that are too far from too many others;
+    subsets of the remaining rows are excluded by lower bounds on their top eigenvalue, and the
+    eigenvalues of the others' centred Gram matrices decide. Among subsets that tie to 1e-12 the one
     whose rows come first is taken.
 
     Raises
     ------
     BudgetError
-        If more than two million subsets are left to screen.
+        If more than two million subsets remain after the first exclusion.
 
     >>> smallest_eigenvalue(np.diag([4.0, 1.0, 1.0]), 2)
     ([1, 2], 0.5)
@@ -72,10 +72,10 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
 
 
 def _screened(keep: Array, gram: Array, along: Array, bound: float) -> Array:
-    """Masks of subsets that a lower bound on the top eigenvalue does not rule out.
+    """Return the masks of subsets that a lower bound on the top eigenvalue does not exclude.
 
-    First the scatter along the principal axes of all rows, then Rayleigh quotients of a few steps
-    of the power method from the best of these axes.
+    The bounds are the scatter along the principal axes of all rows, then Rayleigh quotients in a
+    few steps of the power method from the best of these axes.
     """
     size = keep[:1].sum()
     spread = keep @ along**2 - (keep @ along) ** 2 / size
@@ -144,11 +144,21 @@ def _possible(gram: Array, size: int, bound: float) -> npt.NDArray[np.intp]:
 class SMEA(Rule):
     """Average of the n − f rows whose covariance has the least maximum eigenvalue, exact.
 
-    Decided on n × n matrices with exact eigenvalues, where ByzFL takes one step of the power
-    method in d dimensions from a random start. ``explain`` reports the ``eigenvalue`` of
-    (1/(n−f)) Σ (x_i − μ)(x_i − μ)ᵀ. Raises :class:`~byzflower.errors.BudgetError` rather than
-    approximate where more than two million subsets are left (n = 25, f = 8 has half of that).
+    ``explain`` reports the ``eigenvalue`` of (1/(n−f)) Σ (x_i − μ)(x_i − μ)ᵀ. Eigenvalues are
+    exact, of n × n matrices; ByzFL takes one step of the power method in d dimensions from a random
+    start.
 
+    Costs n²d/2 products for the Gram matrix and, for each subset that cannot be excluded, O(n²) to
+    O(n³).
+
+    Raises
+    ------
+    BudgetError
+        If more than two million subsets cannot be excluded (n = 25, f = 8 has half of that at
+        most); nothing approximate is returned.
+
+    Examples
+    --------
     >>> import torch
     >>> SMEA()(torch.tensor([[1.0], [2.0], [3.0], [90.0]]), f=1)
     tensor([2.])
@@ -159,6 +169,6 @@ class SMEA(Rule):
     rows_needed: ClassVar[tuple[int, int]] = (2, 1)
 
     def plan(self, geometry: Geometry, f: int) -> Weighted:
-        """Weigh the rows of the subset equally."""
+        """Average the rows of the subset."""
         rows, eigenvalue = smallest_eigenvalue(geometry.centred_gram, geometry.n - f)
         return average_of(rows, geometry.n, eigenvalue=eigenvalue * geometry.unit * geometry.unit)

@@ -1,6 +1,6 @@
-"""Small vertex covers, exactly: the combinatorial core of minimum-diameter averaging.
+"""Exact search for small vertex covers, which minimum-diameter averaging needs.
 
-Graphs are adjacency bit masks: bit j of ``adjacency[i]`` says that i and j are joined.
+Graphs are adjacency bit masks: bit j of ``adjacency[i]`` is set where i and j are joined.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ __all__ = ["CoverSearch", "members"]
 
 
 def members(mask: int) -> list[int]:
-    """Return the indices of a mask's bits, lowest first."""
+    """Return the indices of a mask's bits, lowest first.
+
+    >>> members(0b1010)
+    [1, 3]
+    """
     found = []
     while mask:
         lowest = mask & -mask
@@ -23,23 +27,29 @@ def members(mask: int) -> list[int]:
 
 
 class CoverSearch:
-    """Bounded-depth search for vertex covers, with one budget of nodes for all its questions.
+    """Bounded-depth search for vertex covers; all calls of ``cover`` share one budget of nodes.
 
     A vertex of degree above k is in every cover of size k; the neighbour of a leaf is in some
-    smallest one; disjoint cycles need no branching. What is left branches on a vertex of degree
-    three or more, "it or all its neighbours", so a question takes at most 1.4656^k nodes.
+    smallest one; disjoint cycles need no branching. Otherwise the search branches on a vertex of
+    degree three or more, which is in the cover or else all its neighbours are. So a call visits at
+    most 1.4656^k nodes.
+
+    >>> triangle = [0b110, 0b101, 0b011]
+    >>> search = CoverSearch("mda", nodes=100)
+    >>> search.cover(triangle, 0b111, 1), members(search.cover(triangle, 0b111, 2))
+    (None, [0, 2])
     """
 
     def __init__(self, owner: str, nodes: int) -> None:
         self.owner, self.nodes, self.left = owner, nodes, nodes
 
     def cover(self, adjacency: Sequence[int], vertices: int, size: int) -> int | None:
-        """Return a cover of at most ``size`` of the ``vertices``, as a mask, or None.
+        """Return a cover of at most ``size`` of the ``vertices``, as a bit mask, or None.
 
         Raises
         ------
         BudgetError
-            If the nodes run out; an approximate answer is never given.
+            If the budget is spent; an approximate answer is never given.
         """
         stack = [(vertices, size, 0)]
         while stack:

@@ -23,33 +23,39 @@ def weiszfeld(
 ) -> tuple[Array, float, int]:
     """Weights of the geometric median of n points given by their Gram matrix.
 
-    The points get coordinates in r ≤ n dimensions, r being the numerical rank: n²r/3 to n²r
-    products, and O(nr) an iteration. Rows that are optimal themselves are found
-    first (Vardi–Zhang: the others' pull on such a row is at most its multiplicity); several, as
-    on a line, are averaged, for optima form a convex set. Elsewhere F(z) = Σ‖z − x_i‖ is smooth
-    and z takes the step that lowers F the most: Newton's, damped until F falls, Weiszfeld's, or
-    the one to the nearest row, which Vardi and Zhang's step then leaves. A last step of
-    Weiszfeld's, which lowers F, turns the point into weights.
+    The points get coordinates in r dimensions, where r ≤ n is the numerical rank of the matrix;
+    this costs n²r/3 to n²r products, an iteration O(nr). Rows that are optimal themselves are found
+    first: by Vardi and Zhang's criterion, the sum of unit vectors towards the other rows is no
+    longer than the row's multiplicity. If several are optimal, as can happen on a line, they are
+    averaged. Elsewhere F(z) = Σ‖z − x_i‖ is smooth, and z takes the one of three steps that lowers
+    F the most: Newton's, damped until F falls; Weiszfeld's; or the one to the nearest row, which
+    Vardi and Zhang's step can leave again. A last step of Weiszfeld's turns the point into weights.
 
-    At z the gradient's norm times a bound on the distance from z to the median bounds how far
-    F(z) is from its minimum. Half of the points, the nearest, give both that bound and the scale
-    it is compared with, so a row at 1e30 does not pass for convergence. It is the gap of the exact
-    weights: rounded ones place the point to 1e-16 of its distance from the rows that carry weight.
+    The gradient's norm at z, times a bound on the distance from z to the median, bounds F(z) − min
+    F. Both that bound and the scale it is compared with come from the nearest half of the points,
+    so a row at 1e30 cannot make the gap look small. The gap is that of the exact weights; rounding
+    them moves the point by 1e-16 of its distance from the rows of positive weight.
 
     Parameters
     ----------
     gram
         Inner products of the points about any origin near most of them, shape (n, n).
     noise
-        Squared lengths (n,) that rounding may have made up, row by row; by default those of float64
+        Bounds (n,) on the rounding errors of the squared lengths; by default those of float64
         products.
     gap
         Certified relative optimality gap at which to stop.
 
     Returns
     -------
-    weights, certified gap, iterations
+    weights : numpy.ndarray
+        (n,), non-negative, adding up to one.
+    gap : float
+        Certified (F(z) − min F) / Σ of the distances to the nearest half.
+    iterations : int
 
+    Examples
+    --------
     >>> points = np.array([[0.0], [1.0], [9.0]])
     >>> weights, gap, _ = weiszfeld(points @ points.T)
     >>> weights @ points, gap <= 1e-9
@@ -65,8 +71,8 @@ def weiszfeld_each(
 ) -> tuple[Array, Array, Index]:
     """Do what :func:`weiszfeld` does for T Gram matrices at once, (T, n, n).
 
-    On few points nearly all of a solution's time is what an array operation costs however short
-    the array, so fifty take little longer than one.
+    For few points nearly all time is the fixed cost of array operations, so fifty problems take
+    little longer than one.
 
     Returns
     -------

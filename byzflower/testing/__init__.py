@@ -1,9 +1,9 @@
-"""The contracts that rules, pre-aggregators, attacks and strategies keep, as checks.
+"""Checks of what rules, pre-aggregators, attacks and strategies must do, for those you write.
 
-``check_rule``, ``check_preaggregator``, ``check_attack`` and ``check_strategy``
-take what you wrote and raise a ``ContractError`` that says, one line a check, what is wrong; this
-package's own tests run the same ones. No test runner is needed, and Flower is imported only where
-strategies are checked. ``hostile`` holds the corpus of hostile replies.
+``check_rule``, ``check_preaggregator``, ``check_attack`` and ``check_strategy`` take what you wrote
+and raise a ``ContractError`` with one line for each check that fails. This package's own tests call
+the same functions. They need no test runner; only ``check_strategy`` imports Flower. ``hostile`` is
+the corpus of hostile replies.
 
 >>> from byzflower.testing import check_rule
 >>> check_rule("nnm > trimmed_mean")

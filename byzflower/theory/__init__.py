@@ -1,10 +1,14 @@
-"""What is proved: resilience, robustness, breakdown points, and how many faults to expect.
+"""What the papers prove: resilience, robustness, breakdown points, numbers of faults.
 
-One module a paper (``resam``, ``aggregathor``, ``byrd_saga``, ``mixtailor``, ``arc``), the
-relation between their coefficients, partial participation (``sampling``), and
-:func:`bounds`, which looks up the theorem that applies to a pipeline; :func:`statements` those on
-random gradients, which no single input can contradict. Every function refuses
-arguments outside its statement's range with :class:`~byzflower.errors.InfeasibleError`.
+There is one module a paper: ``resam``, ``aggregathor``, ``byrd_saga``, ``mixtailor`` and ``arc``.
+``relation`` converts between their coefficients, ``breakdown`` lists the rules' breakdown points,
+and ``sampling`` counts faulty clients under partial participation.
+
+:func:`bounds` finds the theorem that applies to a pipeline, and its coefficients.
+:func:`statements` writes out the theorems about random gradients.
+
+Every function raises :class:`~byzflower.errors.InfeasibleError` for arguments outside the range of
+its theorem.
 """
 
 from __future__ import annotations

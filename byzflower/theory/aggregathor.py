@@ -1,9 +1,9 @@
 """AggregaThor: Multi-Krum, its composition with Bulyan, their cost (Damaskinos et al. 2019).
 
-The statement of Lemma 1 writes the last fraction of η² over m = n−f−2, its proof over n−2f−2. The
-proof decides: a row chosen by Krum has at least δ_c(k) ≥ n−2f−2 correct rows among its n−f−2
-neighbours, the sums are divided by δ_c(k), and bounding 1/δ_c(k) from above takes that least value.
-Over m the inequality before it would not give the one after. Both agree at f = 0.
+The statement of Lemma 1 has m = n−f−2 as the denominator of the last fraction in η², its proof has
+n−2f−2. This module follows the proof: a row chosen by Krum has at least δ_c(k) ≥ n−2f−2 correct
+rows among its n−f−2 neighbours, the sums are divided by δ_c(k), and the bound takes its least
+value. With m the step would not follow. Both agree at f = 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cone_sine(n: int, f: int, d: int, sigma: float, gradient_norm: float) -> flo
     Raises
     ------
     InfeasibleError
-        Unless η(n, f)·√d·σ < ‖g‖: beyond, the lemma promises nothing.
+        Unless η(n, f)·√d·σ < ‖g‖, which the lemma requires.
 
     >>> round(cone_sine(11, 2, d=100, sigma=0.01, gradient_norm=1.0), 4)
     0.6033
@@ -70,12 +70,12 @@ def selected_rows(n: int, f: int, *, strong: bool = False) -> int:
 
 
 def slowdown(n: int, f: int, *, strong: bool = False, m: int | None = None) -> float:
-    """√(m/n): speed relative to averaging when nobody is faulty (Theorems 1 and 2, part ii).
+    """√(m/n): speed relative to averaging when no client is faulty (Theorems 1 and 2, part ii).
 
     Parameters
     ----------
     strong
-        Multi-Krum alone (weak resilience) or with Bulyan (strong resilience).
+        False for Multi-Krum alone (weak resilience), true with Bulyan (strong resilience).
     m
         Rows averaged; the largest allowed by default.
 

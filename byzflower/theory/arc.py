@@ -55,7 +55,9 @@ def after_arc(kappa: float, n: int, f: int) -> float:
 
 
 def breakdown_point(dissimilarity: float = 0.0) -> float:
-    """Return 1/(2+B²), the fraction f/n no algorithm survives at (G, B)-dissimilarity (Lemma 2.3).
+    """Return 1/(2+B²), the fraction f/n that no algorithm tolerates (Lemma 2.3).
+
+    B is that of (G, B)-gradient dissimilarity.
 
     >>> breakdown_point(), breakdown_point(dissimilarity=1.0)
     (0.5, 0.3333333333333333)
@@ -65,7 +67,7 @@ def breakdown_point(dissimilarity: float = 0.0) -> float:
 
 
 def error_floor(n: int, f: int, G: float, B: float) -> float:
-    """Least ε any algorithm can promise: ¼ · f/(n−(2+B²)f) · G² (Lemma 2.3).
+    """Lower bound on the error of any algorithm: ¼ · f/(n−(2+B²)f) · G² (Lemma 2.3).
 
     Raises
     ------
@@ -75,13 +77,13 @@ def error_floor(n: int, f: int, G: float, B: float) -> float:
     >>> error_floor(11, 3, G=2.0, B=0.0)
     0.6
     """
-    left = n - (2 + B**2) * f
-    need("error floor", "f/n < 1/(2+B²) and f ≥ 0", f >= 0 and left > 0, n=n, f=f, B=B)
-    return 0.25 * f / left * G**2
+    margin = n - (2 + B**2) * f
+    need("error floor", "f/n < 1/(2+B²) and f ≥ 0", f >= 0 and margin > 0, n=n, f=f, B=B)
+    return 0.25 * f / margin * G**2
 
 
 def residual_error(kappa: float, G: float, B: float) -> float:
-    """Error κG²/(1−κB²) that Robust-DGD keeps after infinitely many steps (Lemma 2.6).
+    """κG²/(1−κB²), the error of Robust-DGD after infinitely many steps (Lemma 2.6).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Breakdown points: the fraction f/n at which each rule stops promising anything."""
+"""Breakdown points: the fraction f/n of faulty rows from which a rule has no guarantee."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from byzflower.theory.domain import need
 
 __all__ = ["breakdown_point", "max_faults"]
 
-_BROKEN_BY_ONE = ("mean", "cge")  # whatever n they are computed for
+_BROKEN_BY_ONE = ("mean", "cge")
 
 
 def breakdown_point(rule: str, s: int = 1) -> Fraction:
-    """Limit of f/n as n grows, 1/a for a rule whose ``rows_needed`` is n ≥ a·f + b.
+    """Limit of f/n as n grows: 1/a for a rule that needs n ≥ a·f + b rows.
 
-    Behind s-replacement resampling f becomes s·f, and the point 1/(s·a) (RS-Byrd-SAGA Table 1).
-    The mean, CGE and anything behind static clipping break at the first fault: 0.
+    After s-replacement resampling f becomes s·f, and the point 1/(s·a) (RS-Byrd-SAGA Table 1). For
+    the mean and CGE it is 0: a single faulty row is enough.
 
     >>> breakdown_point("median"), breakdown_point("bulyan"), breakdown_point("mean")
     (Fraction(1, 2), Fraction(1, 4), Fraction(0, 1))
@@ -30,12 +30,12 @@ def breakdown_point(rule: str, s: int = 1) -> Fraction:
 
 
 def max_faults(rule: str, n: int, s: int = 1) -> int:
-    """Largest f that n rows allow, s·f of them faulty behind s-replacement resampling.
+    """Largest f for which the rule is defined on n rows, after s-replacement resampling if s > 1.
 
     Raises
     ------
     InfeasibleError
-        If n is below what the rule needs at f = 0, or the rule has no such range.
+        If the rule needs more than n rows even for f = 0, or has no breakdown point above 0.
 
     >>> max_faults("median", 11), max_faults("krum", 11), max_faults("bulyan", 11)
     (5, 4, 2)

@@ -1,7 +1,8 @@
-"""RS-Byrd-SAGA: what resampling buys and costs (Peng, Wu, Ling 2020).
+"""RS-Byrd-SAGA: the learning error with and without resampling (Peng, Wu, Ling 2020).
 
-W workers, B of them Byzantine, R = W−B regular; s-replacement resampling before the geometric
-median. σ² is the inner variation (within a worker), δ² the outer one (between workers).
+Notation: W workers, of which B are Byzantine and R = W−B regular; s-replacement resampling before
+the geometric median; σ² the inner variation (of a worker's samples), δ² the outer variation
+(between workers).
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def learning_error(
 
 
 def error_curve(W: int = 30, s: int = 1) -> list[tuple[float, float]]:
-    """One curve of Figure 2: (α, d·C_{sα}²) for each B < W/(2s); s = 1 is Byrd-SAGA.
+    """Return a curve of Figure 2: (α, d·C_{sα}²) for each B < W/(2s); s = 1 is Byrd-SAGA.
 
     >>> [(round(a, 2), round(e, 2)) for a, e in error_curve(6)]
     [(0.0, 4.0), (0.17, 6.25), (0.33, 16.0)]
@@ -108,7 +109,7 @@ def error_curve(W: int = 30, s: int = 1) -> list[tuple[float, float]]:
 
 
 def residual_error(W: int, B: int, *, s: int, outer: float, mu: float) -> float:
-    """Δ₂ = 5 d C_{sα}² δ² / μ²: the distance² to the optimum that stays (Theorem 1, eq. 22).
+    """Δ₂ = 5 d C_{sα}² δ² / μ²: the squared distance to the optimum at t → ∞ (Theorem 1, eq. 22).
 
     >>> round(residual_error(30, 3, s=2, outer=1.0, mu=5.0), 4)
     0.6991

@@ -1,4 +1,4 @@
-"""The range of (n, f) a statement is proved for, checked in one place."""
+"""Checks that arguments are in the range of a theorem."""
 
 from __future__ import annotations
 

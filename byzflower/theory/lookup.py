@@ -1,4 +1,4 @@
-"""Which theorem applies to which composition: the λ and κ that are proved for a pipeline."""
+"""The λ and κ that are proved for a pipeline, and by which theorem."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Bounds", "bounds"]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Proved coefficients of a pipeline; ``None`` where none of the papers here gives one.
+    """Proved coefficients of a pipeline; ``None`` if none of the papers here proves one.
 
     Attributes
     ----------
     lambda_bound, kappa_bound : float or None
         (f, λ)-resilience (RESAM, Definition 2) and (f, κ)-robustness (ARC, Definition 2.4).
     lambda_source, kappa_source : str or None
-        Where each is proved, or where it is proved that none exists.
+        The theorem that proves each, or that none exists.
     broken : bool
-        Whether a theorem says that no coefficient exists (CGE, static clipping).
+        Whether a theorem proves that no coefficient exists (CGE, static clipping).
     """
 
     lambda_bound: float | None = None
@@ -40,10 +40,10 @@ class Bounds:
 
 
 def bounds(rule: str | Aggregator, n: int, f: int, d: int | None = None) -> Bounds:
-    """Look up what is proved for ``rule`` at n rows, f of them faulty.
+    """Return the coefficients that are proved for ``rule`` on n rows, f of them faulty.
 
-    Only the own statements of the papers in :mod:`byzflower.theory` count; others may prove more.
-    :mod:`byzflower.theory.relation` turns a λ into a (looser) κ and back.
+    Only theorems of the papers in :mod:`byzflower.theory` are known; other papers may prove more.
+    :mod:`byzflower.theory.relation` converts a λ into a (looser) κ and back.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""MixTailor: error of ℓp Krum, and how large a pool must be (Ramezani-Kebrya et al. 2022)."""
+"""MixTailor: error of Krum in ℓp norms, and size of the pool (Ramezani-Kebrya et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From λ to κ and back: both bound the same error, by a diameter and by a variance.
+"""Conversion between λ and κ, which bound the same error by a diameter and by a variance.
 
 For h = n−f rows with diameter D and variance V = (1/h) Σ‖x_i − x̄‖²:
 

@@ -1,7 +1,8 @@
 """Partial participation: how many of a round's k sampled clients may be Byzantine.
 
-A round draws k of N clients uniformly, F of the N are Byzantine; the number drawn among them is
-hypergeometric. The rule needs an f that covers it, except with probability δ.
+A round samples k of N clients uniformly without replacement, and F of the N are Byzantine: the
+number of Byzantine ones in the sample is hypergeometric. The rule needs an f that is exceeded with
+probability less than δ.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def excess_probability(N: int, F: int, k: int, f: int) -> Fraction:
 def faults_per_round(N: int, F: int, k: int, delta: float | Fraction) -> int:
     """Smallest f such that more than f of the k clients are Byzantine with probability < δ.
 
-    For T rounds at once, pass δ/T (union bound). The comparison is exact, with the
-    binary fraction that a float δ holds.
+    For all of T rounds, pass δ/T (union bound). Probabilities are exact; a float δ is taken as the
+    binary fraction that it is.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What is proved of a rule beside λ and κ: statements about random gradients.
+"""Theorems about random gradients, which are proved of a rule beside λ and κ.
 
-They assume gradients of some variance, so no single input contradicts them and
-:func:`byzflower.certify.certify` cannot put them to the test.
+They hold in expectation, so no single input can contradict them and
+:func:`byzflower.certify.certify` cannot test them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ __all__ = ["statements"]
 
 
 def statements(rule: str | Aggregator, n: int, f: int) -> tuple[str, ...]:
-    """Return AggregaThor's and MixTailor's theorems on ``rule``, their numbers filled in.
+    """Return AggregaThor's and MixTailor's theorems about ``rule`` for these n and f, as text.
 
     Parameters
     ----------
     rule
-        The aggregation, or its spec; Krum in any norm, Multi-Krum and Bulyan have some, without
-        steps before them.
+        The aggregation, or its spec. There are theorems about Krum in any norm, Multi-Krum and
+        Bulyan, without steps before them; for all others the result is empty.
     n, f
-        Rows, and how many of them are faulty.
+        Number of rows, and of faulty ones among them.
 
     Raises
     ------

@@ -1,4 +1,10 @@
-"""What honest clients compute: pure functions of tensors, shared by every engine."""
+"""What honest clients compute: pure functions of tensors, which every engine calls.
+
+``base`` defines an :class:`Algorithm`, ``objective`` the model and loss that it trains. One a
+module: ``gradient``, ``momentum``, ``local_sgd``, ``saga``, ``rsa``. ``losses`` holds defaults,
+``clipping`` and ``dropout`` what several algorithms share, ``trees`` examples that are
+dictionaries or tuples of tensors.
+"""
 
 from __future__ import annotations
 

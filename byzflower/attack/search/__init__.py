@@ -1,8 +1,11 @@
-"""How adaptive attacks search: what would each candidate make of the aggregate.
+"""The search of adaptive attacks: what the server would aggregate for each candidate update.
 
-``observation`` is one round as colluders see it. ``effect`` holds the candidates of a search, and
-what the server's aggregation would make of each; ``pool`` averages that over the members and draws
-of a random one; ``grid`` checks the values to try. Below them, ``span`` answers distances for all
-candidates from one Gram matrix, and ``coordinatewise`` carries out coordinate-wise rules for all of
-them in one pass over d: ``tile`` by tile, with the order statistics of ``insertion``.
+``observation`` is one round as the colluders see it. ``effect`` computes, for all candidates at
+once, how far the server's aggregate is moved; ``pool`` averages that over the members and draws of
+a random server; ``grid`` checks the values to try.
+
+All candidates together cost about as much as two aggregations: ``span`` derives the distances under
+every candidate from one Gram matrix, and ``coordinatewise`` applies coordinate-wise rules for all
+candidates in one pass over the coordinates, a ``tile`` of columns at a time, with the order
+statistics of ``insertion``.
 """
