@@ -21,7 +21,8 @@ class Reduction:
     - ``trimmed_mean`` with ``count = t``: the mean of v_t … v_{m−1−t}. The median is
       t = ⌈m/2⌉ − 1, so an even m averages its two middle values; the mean is t = 0.
     - ``around_median`` with ``count = k``: the mean of the k values nearest the median. Distances
-      are float64; equal distances go to the lowest row.
+      are float64. The k values are neighbours in v; where they may begin at either of two places,
+      the values there being equally far from the median, the mean of both choices.
 
     >>> Reduction.median(4)
     Reduction(kind='trimmed_mean', count=1)

@@ -44,7 +44,8 @@ def trimmed_mean(x: Tensor, trim: int) -> Tensor:
 def around_median(x: Tensor, keep: int) -> Tensor:
     """Return the mean of each column's ``keep`` values nearest its median.
 
-    Equal distances, taken in float64, go to the lowest row.
+    They are neighbours in order. Where they may begin at either of two places, the values there
+    being equally far from the median in float64, the mean of both choices.
 
     Parameters
     ----------
@@ -57,11 +58,19 @@ def around_median(x: Tensor, keep: int) -> Tensor:
     --------
     >>> around_median(torch.tensor([[1.0], [2.0], [5.0], [9.0], [-9.0]]), keep=2)
     tensor([1.5000])
+    >>> around_median(torch.tensor([[0.0], [2.0], [5.0]]), keep=2), around_median(
+    ...     torch.tensor([[0.0], [2.0], [4.0]]), keep=2
+    ... )
+    (tensor([1.]), tensor([2.]))
     """
-    median = _mean(x.sort(0).values[(len(x) - 1) // 2 : len(x) // 2 + 1])
-    distance = (x.double() - median).abs()
-    nearest = distance.sort(dim=0, stable=True).indices[:keep]
-    return _mean(x.gather(0, nearest)).to(x.dtype)
+    values = x.sort(0).values
+    median = _mean(values[(len(x) - 1) // 2 : len(x) // 2 + 1])
+    # Neighbours from i and from i + 1 on differ in the values at i and i + keep.
+    left, right = median - values[: len(x) - keep], values[keep:] - median
+    first, ties = (left > right).sum(0), (left == right).sum(0)
+    place = torch.arange(keep, device=x.device)[:, None]
+    nearest = values.gather(0, first + place)
+    return _mean(torch.where(place < ties, median, nearest.double())).to(x.dtype)
 
 
 def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:

@@ -61,35 +61,19 @@ def reduce_columns(
         b = x[MIDDLE[1]].to(tl.float64)
         # Halving first keeps float64 values near the largest from overflowing.
         median = tl.where(tl.abs(a + b) < float("inf"), (a + b) * 0.5, a * 0.5 + b * 0.5)
-        tied = tl.full((COLUMNS,), -1.0, tl.float64)
         for place in tl.static_range(FIRST, LAST + KEEP):
             value = x[place].to(tl.float64)
             part = value
-            # Windows from i and i + KEEP differ in the values there: the nearer one stays.
+            # Windows from i and i + 1 differ in the values at i and i + KEEP: the nearer one stays,
+            # and the median itself where both are as near.
             if place < LAST:
                 other = x[place + KEEP].to(tl.float64)
                 part = tl.where(median - value > other - median, 0.0, part)
-                level = (median - value == other - median) & (value != other)
-                tied = tl.where(level, other - median, tied)
+                total += tl.where(median - value == other - median, median - value, 0.0)
             if place >= FIRST + KEEP:
                 other = x[place - KEEP].to(tl.float64)
                 part = tl.where(median - other > value - median, part, 0.0)
             total += part
-        if tl.max(tied, axis=0) >= 0:
-            # Values on both sides of the median tie for the last places: the lowest rows win.
-            count = tl.zeros((COLUMNS,), tl.float64)
-            fair = tl.zeros((COLUMNS,), tl.float64)
-            for index in range(M):
-                again = _load(addresses, index, columns, inside, DTYPE).to(tl.float64)
-                nearer = tl.abs(again - median) < tied
-                count += tl.where(nearer, 1.0, 0.0)
-                fair += tl.where(nearer, again, 0.0)
-            for index in range(M):
-                again = _load(addresses, index, columns, inside, DTYPE).to(tl.float64)
-                chosen = (tl.abs(again - median) == tied) & (count < KEEP)
-                count += tl.where(chosen, 1.0, 0.0)
-                fair += tl.where(chosen, again, 0.0)
-            total = tl.where(tied >= 0, fair, total)
     mean = total / KEEP
     if tl.float64 == DTYPE:
         tl.store(out + columns, mean.to(out.dtype.element_ty), mask=inside)

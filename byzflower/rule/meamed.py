@@ -17,7 +17,8 @@ __all__ = ["MeaMed"]
 class MeaMed(CoordinateRule):
     """Per coordinate, average the n − f values nearest the median.
 
-    Equal distances go to the lowest row. (f, λ)-resilient with
+    Of two values that are equally near on either side, one of which is one too many, both count
+    half. (f, λ)-resilient with
     λ = 2f/(n−f) · min(2√(n−f), √d) (RESAM, Proposition 5).
 
     >>> import torch

@@ -18,7 +18,7 @@ GOLDEN = [
     ("trimmed_mean", LINE, 2, 4.0),  # 3 4 5
     ("trimmed_mean", LINE, 0, 120 / 7),  # nothing is trimmed
     ("meamed", LINE, 1, 20 / 6),  # all but 100
-    ("meamed", LINE, 3, 13 / 4),  # 4, 3, 5 and, of 1 and 7 both 3 away, the lower row
+    ("meamed", LINE, 3, 4.0),  # 4, 3, 5 and half of 1 and of 7, both 3 away
     ("krum", LINE, 1, 3.0),  # 4 nearest: 0: 51, 1: 30, 3: 18, 4: 20, 5: 25, 7: 65
     ("multi_krum(m=2)", LINE, 2, 4.0),  # 3 nearest: 3: 9, 4: 11, 5: 9 → rows 3 and 5
     ("krum_star", [0.0, 2.0, 3.0], 1, 2.0),  # 1 nearest other: 2 and 3 tie; 2 is nearer 0

@@ -50,7 +50,7 @@ class Pattern:
         """Whether the closed form holds.
 
         The copies must be too few to decide the reduction alone, and no two values may always be
-        equally near the median: ties go by the rows' indices, which sorting forgets.
+        equally near the median: the closed form does not share a place between two.
         """
         p, copies, count = len(self.rows), self.copies, self.reduction.count
         if self.reduction.kind == "trimmed_mean":

@@ -1,4 +1,4 @@
-"""Writing LLVM text: typed values with Python's operators, loops and branches as ``with`` blocks.
+"""Writing LLVM text: typed values with Python's operators, loops as ``with`` blocks.
 
 What is written reads like the program that runs::
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["DOUBLE", "FLAG", "INDEX", "POINTER", "Emitter", "Instruction", "Loop", "Type", "Value"]
+__all__ = ["DOUBLE", "INDEX", "POINTER", "Emitter", "Instruction", "Loop", "Type", "Value"]
 
 _BITS = {"i1": 1, "i16": 16, "i32": 32, "i64": 64, "half": 16, "float": 32, "double": 64, "ptr": 64}
 _FLOATS = {"half": "f16", "float": "f32", "double": "f64"}
@@ -77,7 +77,7 @@ class Type:
         return f"splat ({self.number} {text})" if self.lanes else text
 
 
-POINTER, INDEX, FLAG, DOUBLE = Type("ptr"), Type("i64"), Type("i1"), Type("double")
+POINTER, INDEX, DOUBLE = Type("ptr"), Type("i64"), Type("double")
 
 
 @dataclass(eq=False, frozen=True)
@@ -159,10 +159,6 @@ class Value:
         """Return a mask of equal lanes."""
         return self._compare("eq", other)
 
-    def differs(self, other: Value | float) -> Value:
-        """Return a mask of lanes that are not equal."""
-        return self._compare("ne", other)
-
     def where(self, yes: Value, no: Value | float) -> Value:
         """Choose, by this mask, lanes of one value or another."""
         no = yes.like(no)
@@ -179,10 +175,6 @@ class Value:
     def abs(self) -> Value:
         """Return the size without the sign."""
         return self.emitter.call(self.type, "llvm.fabs." + self.type.suffix, self)
-
-    def any(self) -> Value:
-        """Tell whether any lane of this mask is set."""
-        return self.emitter.call(FLAG, "llvm.vector.reduce.or." + self.type.suffix, self)
 
     def sum(self) -> Value:
         """Add the lanes in any order."""
@@ -255,19 +247,6 @@ class Loop:
         """Write the values into the loop's head; ``Emitter.loop`` does it."""
         for instruction, after in self._carried.values():
             instruction.text += f", [ {after.name}, %{self._emitter.block} ]"
-
-
-class Branch:
-    """What runs only sometimes, and what its values are where it did not."""
-
-    def __init__(self, emitter: Emitter, before: str) -> None:
-        self._emitter, self._before, self.end = emitter, before, ""
-
-    def merge(self, inside: Value, otherwise: Value) -> Value:
-        """Return a value from inside, or another where the branch did not run. Right after it."""
-        ends = f"[ {inside.name}, %{self.end} ], [ {otherwise.name}, %{self._before} ]"
-        text = f"phi {inside.type} {ends}"
-        return self._emitter.write(inside.type, text, inside, otherwise)
 
 
 class Emitter:
@@ -408,17 +387,6 @@ class Emitter:
         end = self._label("end")
         self.run(f"br {more}, label %{head}, label %{end}", more)
         self._start(end)
-
-    @contextmanager
-    def only_if(self, condition: Value) -> Iterator[Branch]:
-        """Write what runs only where the condition holds."""
-        before, inside, end = self.block, self._label("if"), self._label("end")
-        self.run(f"br {condition}, label %{inside}, label %{end}", condition)
-        self._start(inside)
-        branch = Branch(self, before)
-        yield branch
-        branch.end = self.block
-        self._go(end)
 
     def _label(self, kind: str) -> str:
         self._names += 1

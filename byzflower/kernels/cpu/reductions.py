@@ -2,7 +2,7 @@
 
 ``reduce(rows, weights, counts, start, stop, out, work)`` covers the columns start ≤ c < stop, at
 least one tile of them. Per tile of columns: mix the rows into a tile (if asked), run the code over
-the tile's vectors, settle columns with ties.
+the tile's vectors.
 
 For mixing, ``rows`` lists the addresses of the ``counts[g]`` rows that the g-th group of
 ``ROWS_AT_ONCE`` mixed rows needs, group after group, and ``weights`` the group's weights of each.
@@ -10,7 +10,6 @@ For mixing, ``rows`` lists the addresses of the ``counts[g]`` rows that the g-th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 
@@ -68,8 +67,7 @@ class _Program:
         emitter = self.emitter
         with emitter.recording() as code:
             done = Sorted(self.window, self.m, self._load)
-        finals = [done.mean, done.median, done.tied] if done.tied else [done.mean]
-        parts, scratch_bytes = segments(code, finals)
+        parts, scratch_bytes = segments(code, [done.mean])
         self.work += scratch_bytes
         if self.mixed:
             self._mix()
@@ -81,7 +79,7 @@ class _Program:
                 emitter.write(INDEX, f"add {tile}, %o", name="%c")
                 part.write(emitter, scratch, self.offset)
                 if part is parts[-1]:
-                    mean = self._settled(done).to(self.element.compute)
+                    mean = done.mean.to(self.element.compute)
                     emitter.store(mean, emitter.place(out, self.column, self.element.compute))
         self._tiles(len(parts))
         return emitter.text()
@@ -103,35 +101,6 @@ class _Program:
         if isinstance(row, int):
             emitter.prefetch(place, _PREFETCH_BYTES)
         return self.element.load(place)
-
-    def _settled(self, done: Sorted) -> Value:
-        """Where values tie for the last places, sum again, by row index."""
-        if done.tied is None:
-            return done.mean
-        tied, keep = done.tied, self.window.keep
-        is_tied = tied >= 0.0
-        with self.emitter.only_if(is_tied.any()) as branch:
-            zero = tied.like(0.0)
-            count, total = self._over_rows(zero, zero, done.median, lambda d, _: d < tied)
-            _, total = self._over_rows(
-                count, total, done.median, lambda d, count: d.equals(tied) & (count < keep)
-            )
-            fair = is_tied.where(total / keep, done.mean)
-        return branch.merge(fair, done.mean)
-
-    def _over_rows(
-        self, count: Value, total: Value, median: Value, chosen: Callable[[Value, Value], Value]
-    ) -> tuple[Value, Value]:
-        """Count and sum the values that are chosen by their distance and the count so far."""
-        with self.emitter.loop(0, self.m) as loop:
-            counted, summed = loop.carry(count), loop.carry(total)
-            value = self._load(loop.index).to("double")
-            mask = chosen((value - median).abs(), counted)
-            count = counted + mask.where(count.like(1.0), 0.0)
-            total = summed + mask.where(value, 0.0)
-            loop.turn(counted, count)
-            loop.turn(summed, total)
-        return count, total
 
     def _mix(self) -> None:
         """Mix a tile, one group of rows by two vectors at a time."""

@@ -19,13 +19,7 @@ class Sorted:
     ----------
     mean
         The result, in double.
-    median, tied
-        Only for means around the median. Where ``tied``, a distance, is ≥ 0, ``mean`` is not yet
-        right: values on both sides of ``median`` lie at that distance and only some of them count.
     """
-
-    median: Value
-    tied: Value | None = None
 
     def __init__(self, window: Window, m: int, load: Callable[[int], Value]) -> None:
         self._window, self._load = window, load
@@ -61,30 +55,29 @@ class Sorted:
                 if last[row] == index and row in always:
                     yield self._wide(row)
         if window.middle:
-            self.median = middle_of(*(self._wide(row) for row in sorted(window.middle)))
-            yield from self._chosen()
+            yield from self._chosen(middle_of(*(self._wide(row) for row in sorted(window.middle))))
 
-    def _chosen(self) -> Iterator[Value]:
+    def _chosen(self, median: Value) -> Iterator[Value]:
         """Yield what each position that may or may not be in the window adds to the sum.
 
         Windows from i and from i + 1 differ in the values at i and i + keep: the nearer one to
-        the median stays.
+        the median stays, and the median itself where both are as near.
         """
         parts: dict[int, Value] = {}
         values: dict[int, Value] = {}
-        tied = self.median.like(-1.0)
+        zero = median.like(0.0)
+        ties = zero
         for low in range(self._window.first, self._window.last):
             high = low + self._window.keep
             for row in (low, high):
                 if row not in values:
                     values[row] = parts[row] = self._wide(row)
-            left, right = self.median - values[low], values[high] - self.median
+            left, right = median - values[low], values[high] - median
             moves = left > right
-            parts[low] = moves.where(left.like(0.0), parts[low])
+            parts[low] = moves.where(zero, parts[low])
             parts[high] = moves.where(parts[high], 0.0)
-            level = left.equals(right) & values[low].differs(values[high])
-            self.tied = tied = level.where(left, tied)
-        yield from parts.values()
+            ties += left.equals(right).where(left, zero)  # the lower value's way to the median
+        yield from (*parts.values(), ties)
 
 
 def middle_of(low: Value, high: Value | None = None) -> Value:

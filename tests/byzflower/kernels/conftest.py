@@ -24,8 +24,17 @@ def oracle() -> Oracle:
         else:
             low, high = ordered[(m - 1) // 2], ordered[m // 2]
             median = float((Fraction(low) + Fraction(high)) / 2)
-            nearest = sorted(range(m), key=lambda row: (abs(values[row] - median), row))
-            kept = [values[row] for row in nearest[: reduction.count]]
+
+            def nearest(sign: int) -> list[float]:
+                """The lower, for sign 1, or the higher of values that are equally near."""
+
+                def distance(v: float) -> tuple[float, int, Fraction]:
+                    exact = abs(Fraction(v) - Fraction(median))
+                    return abs(v - median), sign * (v > median), exact
+
+                return sorted(values, key=distance)[: reduction.count]
+
+            kept = nearest(1) + nearest(-1)
         mean = sum(map(Fraction, kept), Fraction(0)) / len(kept)
         return float(mean), max(map(abs, kept))
 

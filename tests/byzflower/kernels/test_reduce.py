@@ -191,11 +191,16 @@ def test_float64_sums_do_not_overflow(backend) -> None:
         torch.testing.assert_close(out, x[0])
 
 
-def test_ties_go_to_the_lowest_row(backend) -> None:
+def test_values_as_near_on_either_side_count_half(backend) -> None:
     x = torch.tensor([[3.0], [1.0], [2.0], [2.0], [3.0]]).repeat(1, 65)
     out = torch.empty(65)
-    for rows, expected in (((0, 1, 2, 3), 7 / 3), ((1, 0, 2, 3), 5 / 3)):
-        backend(Source.of([x], rows=rows), Reduction("around_median", 3), out)
+    for rows, keep, expected in (
+        ((0, 1, 2, 3), 3, 2.0),  # 2, 2 and half of 1 and of 3
+        ((1, 0, 3, 2), 3, 2.0),
+        ((0, 1, 2, 3, 4), 4, 9 / 4),  # 2, 2, 3 and half of 1 and of the other 3
+        ((0, 1, 2, 4), 1, 2.5),  # the median lies midway between 2 and 3
+    ):
+        backend(Source.of([x], rows=rows), Reduction("around_median", keep), out)
         torch.testing.assert_close(out, torch.full((65,), expected))
 
 

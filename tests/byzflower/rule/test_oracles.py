@@ -45,8 +45,12 @@ def in_order(x: Array) -> list[int]:
 
 
 def around_median(x: Array, keep: int) -> Array:
-    nearest = np.argsort(np.abs(x - np.median(x, axis=0)), axis=0, kind="stable")[:keep]
-    return np.take_along_axis(x, nearest, axis=0).mean(axis=0)
+    """Of values as near on either side of the median, which the order decides, both count half."""
+    means = []
+    for values in (np.sort(x, axis=0), -np.sort(-x, axis=0)):
+        nearest = np.argsort(np.abs(values - np.median(x, axis=0)), axis=0, kind="stable")[:keep]
+        means.append(np.take_along_axis(values, nearest, axis=0).mean(axis=0))
+    return (means[0] + means[1]) / 2
 
 
 def trimmed_mean(x: Array, f: int) -> Array:
