@@ -296,6 +296,13 @@ class Geometry:
         squares: Array = np.maximum(((vectors @ self.gamma) * vectors).sum(axis=1), 0.0)
         return squares
 
+    def length(self, weights: Array, center: float = 0.0) -> float:
+        """‖Σ w_j x_j + center · v_0‖."""
+        vector = weights @ self.coefficients
+        if center:
+            vector = vector + center * self.center_coefficients
+        return float(np.sqrt(self._squares(vector[None])[0]))
+
     def distances(self, p: float = 2.0) -> Array:
         """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n).
 

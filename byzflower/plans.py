@@ -8,6 +8,7 @@ A pre-aggregator returns a :class:`Mixing`. A rule returns a plan: :class:`Weigh
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,19 +31,25 @@ __all__ = [
     "original_weights",
     "over_originals",
     "reordered",
+    "shortening",
+    "within",
 ]
+
+_ROUNDING = 1e-6  # of a length, as float32 measures it
 
 
 @dataclass(frozen=True)
 class Mixing:
     """A pre-aggregator's output: m new rows ``matrix @ rows``, of which ``f`` may be faulty.
 
-    ``matrix`` has shape (m, n); ``note`` is what ``explain`` reports of the step.
+    ``matrix`` has shape (m, n); ``note`` is what ``explain`` reports of the step. What the steps
+    after it return is clipped to the norm ``longest``, in the geometry's unit.
     """
 
     matrix: Array
     f: int
     note: Mapping[str, object] = field(default_factory=dict)
+    longest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -61,24 +68,28 @@ class Weighted:
 class Reduced:
     """Aggregate = a coordinate-wise reduction of the m rows ``selection @ rows``.
 
-    ``selection`` has shape (m, n); ``None`` means all rows.
+    ``selection`` has shape (m, n); ``None`` means all rows. The aggregate is clipped to the norm
+    ``longest``.
     """
 
     reduction: Reduction
     selection: Array | None = None
     note: Mapping[str, object] = field(default_factory=dict)
+    longest: float = math.inf
 
 
 @dataclass(frozen=True)
 class Voted:
     """Aggregate = step × the sum of the signs of the m rows ``selection @ rows``.
 
-    ``selection`` has shape (m, n); ``None`` means all rows.
+    ``selection`` has shape (m, n); ``None`` means all rows. The aggregate is clipped to the norm
+    ``longest``.
     """
 
     step: float
     selection: Array | None = None
     note: Mapping[str, object] = field(default_factory=dict)
+    longest: float = math.inf
 
 
 Plan = Weighted | Reduced | Voted
@@ -113,6 +124,28 @@ def reordered(plan: Plan, order: npt.NDArray[np.intp]) -> Plan:
     return dataclasses.replace(plan, selection=plan.selection[:, order])
 
 
+def within(plan: Plan, geometry: Geometry, longest: float) -> Plan:
+    """Clip what a plan over the geometry's rows returns to a norm, in the geometry's unit.
+
+    Weights are scaled at once; of a reduction only :func:`carry_out` learns the norm.
+    """
+    if not isinstance(plan, Weighted):
+        return dataclasses.replace(plan, longest=longest * geometry.unit)
+    factor = shortening(geometry.length(plan.weights, plan.center), longest)
+    if factor == 1.0:
+        return plan
+    return dataclasses.replace(plan, weights=plan.weights * factor, center=plan.center * factor)
+
+
+def shortening(length: float, longest: float) -> float:
+    """Factor that clips a vector of this length; 1 where rounding may have made it too long.
+
+    >>> shortening(3.0, 1.5), shortening(1.0, 1.5), shortening(1.00000001, 1.0)
+    (0.5, 1.0, 1.0)
+    """
+    return longest / length if length > longest * (1 + _ROUNDING) else 1.0
+
+
 def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | None:
     """Return the weights of all n original rows, shape (n,), or ``None`` if the plan has none.
 
@@ -137,9 +170,21 @@ def carry_out(
     out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
     if isinstance(plan, Voted):
         _vote(plan, geometry, updates, out)
-        return out, None
-    rows = geometry.kept.tolist()
-    return out, reduce(updates.blocks, plan.reduction, out=out, mixing=plan.selection, rows=rows)
+        backend = None
+    else:
+        backend = reduce(
+            updates.blocks,
+            plan.reduction,
+            out=out,
+            mixing=plan.selection,
+            rows=geometry.kept.tolist(),
+        )
+    if plan.longest < math.inf:
+        unit = geometry.unit
+        measured = out if unit == 1.0 else out / unit
+        length = float(torch.linalg.vector_norm(measured, dtype=torch.float64)) * unit
+        out *= shortening(length, plan.longest)
+    return out, backend
 
 
 def _vote(plan: Voted, geometry: Geometry, updates: Updates, out: torch.Tensor) -> None:

@@ -9,6 +9,7 @@ comes with each call.
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from byzflower.plans import (
     original_weights,
     over_originals,
     reordered,
+    within,
 )
 from byzflower.updates import Updates
 from byzflower.validation import non_negative_int, rows_as_text
@@ -300,7 +302,7 @@ class Pipeline(Aggregator):
         Adaptive attacks call it with one geometry a candidate, so that rules whose decision takes
         many small array operations can share them.
         """
-        mixed, faults, reports = zip(
+        mixed, faults, longest, reports = zip(
             *(
                 self._mixed(geometry, f, rng)
                 for geometry, rng in zip(geometries, rngs, strict=True)
@@ -309,28 +311,37 @@ class Pipeline(Aggregator):
         )
         plans = self.rule.plans(mixed, faults)
         return [
-            self._decision(*decided) for decided in zip(plans, mixed, faults, reports, strict=True)
+            self._decision(*decided)
+            for decided in zip(plans, mixed, faults, longest, reports, strict=True)
         ]
 
     def _mixed(
         self, geometry: Geometry, f: int, rng: torch.Generator
-    ) -> tuple[Geometry, int, tuple[StepReport, ...]]:
-        geometry = geometry.ordered()
+    ) -> tuple[Geometry, int, float, tuple[StepReport, ...]]:
+        geometry, longest = geometry.ordered(), math.inf
         reports: tuple[StepReport, ...] = ()
         for step in self.before:
             mixing = step.mix(geometry, f, rng)
             _check_array(step, "a mixing matrix (m, n)", mixing.matrix, 2, geometry.n)
             reports += (StepReport(step.name, step.spec, geometry.n, f, mixing.note),)
             geometry, f = geometry.mixed(mixing.matrix), mixing.f
-        return geometry, f, reports
+            longest = min(longest, mixing.longest)
+        return geometry, f, longest, reports
 
     def _decision(
-        self, plan: Plan, geometry: Geometry, f: int, earlier: tuple[StepReport, ...]
+        self,
+        plan: Plan,
+        geometry: Geometry,
+        f: int,
+        longest: float,
+        earlier: tuple[StepReport, ...],
     ) -> Decision:
         if isinstance(plan, Weighted):
             _check_array(self.rule, "weights (n,)", plan.weights, 1, geometry.n)
         elif plan.selection is not None:
             _check_array(self.rule, "a selection (m, n)", plan.selection, 2, geometry.n)
+        if longest < math.inf:
+            plan = within(plan, geometry, longest)
         last = StepReport(self.rule.name, self.rule.spec, geometry.n, f, plan.note)
         if geometry.is_mixed:
             plan = over_originals(plan, geometry.matrix)

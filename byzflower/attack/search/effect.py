@@ -20,7 +20,7 @@ from byzflower.attack.search.span import Span
 from byzflower.attack.search.tile import Line
 from byzflower.errors import InfeasibleError
 from byzflower.geometry import Array
-from byzflower.plans import Plan, Reduced, Weighted
+from byzflower.plans import Plan, Reduced, Weighted, shortening
 from byzflower.steps import Pipeline
 from byzflower.updates import Updates
 
@@ -140,10 +140,12 @@ class Candidates:
         pipeline.check(self.n, self.seen.f)
         if not self.measurable:
             return self.effect_of(squared, inner)
-        columns: list[Column] = []
+        unclipped: list[Column] = []
         count = 0
         for plans in self._decisions(pipeline, draws):
             count += 1
+            columns: list[Column] = []
+            longest = np.full(len(self), np.inf)
             for t, plan in enumerate(plans):
                 if isinstance(plan, Weighted):
                     forms = self._weighted(t, plan, pipeline.needs_center)
@@ -151,13 +153,19 @@ class Candidates:
                     inner[t] += forms[1]
                 elif isinstance(plan, Reduced):
                     columns.append(self._column(t, plan))
+                    longest[t] = plan.longest
                 else:
                     raise InfeasibleError(
                         f"a search needs a rule of weights or of values in order; "
                         f"found `{pipeline.spec}`"
                     )
-        if columns:
-            sums = reduce_columns(self.line, columns)
+            if np.isinf(longest).all():
+                unclipped += columns
+            else:  # what is clipped has to be measured, draw by draw
+                sums = self._clipped(*reduce_columns(self.line, columns), longest)
+                squared, inner = squared + sums[0], inner + sums[1]
+        if unclipped:
+            sums = reduce_columns(self.line, unclipped)
             squared, inner = squared + sums[0], inner + sums[1]
         return self.effect_of(squared / count, inner / count)
 
@@ -165,6 +173,13 @@ class Candidates:
         """Bring sums over d into one value with what they are measured against."""
         noise = 8 * torch.finfo(self.seen.mean.dtype).eps
         return Effect(squared, inner, self.mean_squared, noise)
+
+    def _clipped(self, squared: Array, inner: Array, longest: Array) -> tuple[Array, Array]:
+        """‖R − ḡ‖² and ⟨R, ḡ⟩ of the aggregates once they are clipped to the norm ``longest``."""
+        length = np.sqrt(np.maximum(squared + 2 * inner - self.mean_squared, 0.0))
+        factor = np.array([shortening(*pair) for pair in zip(length, longest, strict=True)])
+        clipped = (factor * length) ** 2 - 2 * factor * inner + self.mean_squared
+        return np.where(factor < 1.0, np.maximum(clipped, 0.0), squared), factor * inner
 
     @cached_property
     def mean_squared(self) -> float:

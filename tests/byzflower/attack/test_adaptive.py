@@ -72,6 +72,30 @@ def test_measures_what_the_rule_would_do(spec, h, f, honest, brute) -> None:
             np.testing.assert_allclose(sums, truth, atol=tolerance * abs(truth).max())
 
 
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.name)
+@pytest.mark.parametrize("spec", ["arc > trimmed_mean", "arc > bucketing(s=2) > median"])
+def test_measures_what_is_clipped_after_arc(spec, attack, brute) -> None:
+    # All rows are equally long and differ in place: the medians of what is left are longer.
+    rows, rule = 1.0 - torch.eye(6, dtype=torch.float64)[:5], bf.parse(spec)
+    candidates = sent(rows, 1, attack)
+    if "bucketing" not in spec:
+        oracle = brute(rows, candidates, 1, rule)
+        assert not np.allclose(oracle, brute(rows, candidates, 1, rule.rule))
+    else:
+        oracle = np.zeros((len(candidates), 2))
+        rng = torch.Generator().manual_seed(0)
+        for _ in range(3):
+            seed = int(torch.randint(2**62, (), generator=rng))
+            for t, candidate in enumerate(candidates):
+                value = rule(
+                    torch.vstack([rows, candidate]), 1, rng=torch.Generator().manual_seed(seed)
+                )
+                off = value - rows.mean(dim=0)
+                oracle[t] += [float(off @ off) / 3, float(value @ rows.mean(dim=0)) / 3]
+    found = effect(rows, 1, attack, rule)
+    np.testing.assert_allclose(np.array([found.squared, found.inner]).T, oracle, atol=1e-9)
+
+
 def test_votes_cannot_be_searched_against(honest) -> None:
     with pytest.raises(bf.InfeasibleError, match=r"rule of weights or of values in order.*votes"):
         ATTACKS[0](honest(5), 1, rule="nnm > sign_votes")
