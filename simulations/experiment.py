@@ -33,6 +33,7 @@ __all__ = [
     "by_field",
     "check_device",
     "moved_option",
+    "parse_toml",
     "read_toml",
 ]
 
@@ -295,14 +296,8 @@ def moved_option(name: str) -> str | None:
 
 
 def read_toml(path: str | Path) -> dict[str, object]:
-    """Read a TOML file of options; errors name the file and the line."""
-    try:
-        # Some editors begin a file with a byte-order mark.
-        options = tomllib.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ExperimentError(f"`config` needs a readable file; found {path}: {error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"`config` needs valid TOML; found in {path}: {error}") from error
+    """Read a TOML file of options without tables; errors name the file and the line."""
+    options = parse_toml(path)
     for name, value in options.items():
         if isinstance(value, dict):
             raise ExperimentError(
@@ -310,6 +305,17 @@ def read_toml(path: str | Path) -> dict[str, object]:
                 "delete that line, its options may stay"
             )
     return options
+
+
+def parse_toml(path: str | Path) -> dict[str, object]:
+    """Read a TOML file; errors name the file and the line."""
+    try:
+        # Some editors begin a file with a byte-order mark.
+        return tomllib.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ExperimentError(f"`config` needs a readable file; found {path}: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"`config` needs valid TOML; found in {path}: {error}") from error
 
 
 def check_device(device: str) -> None:

@@ -35,6 +35,7 @@ def record_run(
     on_round: OnRound | None = None,
     *,
     checkpoint_every: int = 0,
+    keep_model: bool = True,
 ) -> dict[str, Any]:
     """Run an experiment; write its config, rounds and summary; return the summary.
 
@@ -56,6 +57,8 @@ def record_run(
     checkpoint_every
         Save the run after every so many rounds, in ``checkpoint-<run>-…`` beside the results, and
         remove that when it has finished; 0 for never, as on ``ray``.
+    keep_model
+        Whether to save the last evaluated model.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def record_run(
         What ends the run early, Ctrl-C included. The summary then has ``"interrupted": true`` and,
         but for Ctrl-C, the reason as ``"error"``.
     """
-    run = _Recorded(experiment, results, on_round)
+    run = _Recorded(experiment, results, on_round, keep_model)
     # Other versions of anything may end with another model: their checkpoints are not this run's.
     made_by = run_id(versions())
     folder = results.path.parent / f"checkpoint-{run.identity}-{made_by}"
@@ -90,10 +93,15 @@ class _Recorded:
     """A run whose records go to a file as they come."""
 
     def __init__(
-        self, experiment: Experiment, results: ResultsFile, on_round: OnRound | None
+        self,
+        experiment: Experiment,
+        results: ResultsFile,
+        on_round: OnRound | None,
+        keep_model: bool,
     ) -> None:
         self._results = results
         self._on_round = on_round
+        self._keep_model = keep_model
         self._config = experiment.config()
         self.identity = run_id(self._config)
         self._labels = {"rule": experiment.rule, "attack": experiment.attack}
@@ -154,7 +162,7 @@ class _Recorded:
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
             if last.selection:
                 summary["selection"] = last.selection
-            if not (reason is not None and self._finished_before()):
+            if self._keep_model and not (reason is not None and self._finished_before()):
                 _save(last.model, self._results.path.parent / f"model-{self.identity}.npz")
         self._results.write("summary", self.identity, **summary)
         return summary

@@ -39,7 +39,7 @@ from byzflower.wire.flower_internals import (
 )
 from byzflower.wire.grid import ids_to_pull
 
-__all__ = ["RayEngineError", "RayGrid", "run_on_ray"]
+__all__ = ["RayEngineError", "RayGrid", "places_of", "ray_running", "run_on_ray"]
 
 T = TypeVar("T")
 _log = getLogger(__name__)
@@ -85,7 +85,7 @@ class RayGrid(InProcessGrid):
         super().__init__(client_app, num_nodes, run_config=run_config)
         self._ray: Any = import_module("ray")  # a heavy import, for this engine alone
         alive = [node for node in self._ray.nodes() if node["Alive"]]
-        places = sum(_places(node, num_cpus, num_gpus) for node in alive)
+        places = sum(places_of(node, num_cpus, num_gpus) for node in alive)
         if not places:
             raise RayEngineError(
                 f"a client needs {num_cpus:g} CPUs and {num_gpus:g} GPUs; no node of Ray has them"
@@ -349,7 +349,7 @@ def run_on_ray(
         Whatever the server raises.
     """
     _check(num_nodes, num_cpus, num_gpus)
-    with _ray_running(ray_init or {}):
+    with ray_running(ray_init or {}):
         grid = RayGrid(
             client_app, num_nodes, run_config=run_config, num_cpus=num_cpus, num_gpus=num_gpus
         )
@@ -361,7 +361,16 @@ def run_on_ray(
 
 
 @contextmanager
-def _ray_running(options: Mapping[str, Any]) -> Iterator[None]:
+def ray_running(options: Mapping[str, Any]) -> Iterator[None]:
+    """Start Ray, or join a cluster, with ``ray.init(**options)``; shut it down after the block.
+
+    Its workers import what this process can; this process keeps its answer to SIGTERM.
+
+    Raises
+    ------
+    RayEngineError
+        If Ray is already running in this process, or does not start.
+    """
     with _worker_environment(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"ray(\.|$)")
         import ray  # noqa: PLC0415  # a heavy import, for this engine alone
@@ -418,7 +427,7 @@ def _signals_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, answer)
 
 
-def _places(node: Mapping[str, Any], num_cpus: float, num_gpus: float) -> int:
+def places_of(node: Mapping[str, Any], num_cpus: float, num_gpus: float) -> int:
     """Return how many clients a node of Ray holds at a time."""
     found = node["Resources"]
     places = found.get("CPU", 0.0) / num_cpus

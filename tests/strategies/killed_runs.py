@@ -1,8 +1,9 @@
 """Kill runs with SIGKILL at random lines of code and resume them; print a hash of each one's end.
 
 ``killed_runs.py FOLDER KILLS app`` runs a strategy as a Flower app does, ``… run`` what
-``byzflower run`` does. The first line is the run that nobody kills. Run by tests in a process of
-its own: children are forked, which is safe only where torch has started no threads.
+``byzflower run`` does, ``… sweep`` a worker's cells. The first line is the run that nobody kills.
+Run by tests in a process of its own: children are forked, which is safe only where torch has
+started no threads.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.recording import record_run
 from byzflower.simulations.results import ResultsFile, read_records
+from byzflower.simulations.sweep.cells import folder_of
+from byzflower.simulations.sweep.engine import run_cell
+from byzflower.simulations.sweep.grid import expand
 from byzflower.strategies import Checkpoint, Robust
 
 ROUNDS = 5
 WATCHED = (
     *("statefile.py", "checkpoint.py", "rounds.py", "zipfile.py", "robust.py"),
-    *("recording.py", "results.py", "runner.py"),
+    *("recording.py", "results.py", "runner.py", "engine.py", "cells.py"),
 )
 
 
@@ -53,6 +57,19 @@ def recorded(folder: Path) -> str:
     rounds = [record for record in read_records(folder) if record["kind"] == "round"]
     arrays = [array.tobytes() for _, array in sorted(np.load(model).items())]
     return hashlib.sha256(b"".join([*arrays, repr(rounds).encode()])).hexdigest()
+
+
+def swept(folder: Path) -> str:
+    """Return the hash of all records of a sweep's cells, but for the seconds they took."""
+    options = {"rounds": 3, "n": 6, "f": 1, "model": "softmax", "partition": "iid"}
+    grid = {"rule": ["median", "krum"], "client": ["momentum", "saga"]}
+    cells = [cell.experiment for cell in expand({**options, **grid, "evaluate_every": 2})]
+    for cell in cells:
+        outcome = run_cell(cell, folder_of(folder, cell), checkpoint_every=1)
+        assert not outcome.cause, outcome.cause
+    records = [list(read_records(folder_of(folder, cell))) for cell in cells]
+    kept = [[{**r, "seconds": None} for r in of_cell] for of_cell in records]
+    return hashlib.sha256(repr(kept).encode()).hexdigest()
 
 
 def app(folder: Path) -> str:
@@ -117,4 +134,8 @@ def main(folder: Path, kills: int, run: Callable[[Path], str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), {"app": app, "run": recorded}[sys.argv[3]])
+    main(
+        Path(sys.argv[1]),
+        int(sys.argv[2]),
+        {"app": app, "run": recorded, "sweep": swept}[sys.argv[3]],
+    )
