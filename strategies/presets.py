@@ -20,7 +20,7 @@ from byzflower.validation import positive
 
 __all__ = ["AggregaThor", "ByrdSaga", "MixTailor", "Resam", "RobustDSGD", "Rsa"]
 
-_RESILIENCE = {"weak": "multi_krum", "strong": "bulyan(inner=krum)"}
+_RESILIENCE = {"weak": "multi_krum", "strong": "bulyan(inner=multi_krum)"}
 
 
 class Resam(Robust):

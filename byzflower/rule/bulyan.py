@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from byzflower.geometry import Array, Geometry
 from byzflower.kernels import Reduction
-from byzflower.plans import Reduced
+from byzflower.plans import Reduced, average_of
 from byzflower.registry import register
 from byzflower.rule.geometric_median import reweighted
 from byzflower.rule.weiszfeld import weiszfeld
@@ -19,7 +19,7 @@ from byzflower.validation import norm_order
 
 __all__ = ["Bulyan"]
 
-_INNER = ("krum", "mean", "median", "geometric_median")
+_INNER = ("krum", "multi_krum", "mean", "median", "geometric_median")
 
 
 @register("rule")
@@ -30,6 +30,11 @@ class Bulyan(Rule):
     The θ = n − 2f rows are selected one at a time: the ``inner`` rule is applied to the rows not
     yet selected, and the row nearest to its output is the next. Then the β = θ − 2f values of each
     coordinate nearest the median are averaged.
+
+    With ``inner="multi_krum"``, AggregaThor's strong mode, each of the θ iterations instead
+    contributes the average of the m − f − 2 rows of least Krum score among the m remaining (at
+    least one) and removes the row of least score: θ averages are reduced, which lose less of the
+    honest rows' agreement (AggregaThor, Theorem 2).
 
     On m remaining rows Krum counts m − f − 2 neighbours. For the last selections that is one
     (always a tie: the two nearest rows are each other's neighbour) or none, so ties are broken by
@@ -42,7 +47,7 @@ class Bulyan(Rule):
     Parameters
     ----------
     inner
-        ``"krum"``, ``"mean"``, ``"median"`` or ``"geometric_median"``.
+        ``"krum"``, ``"multi_krum"``, ``"mean"``, ``"median"`` or ``"geometric_median"``.
     p
         Norm ‖·‖_p, p ≥ 1, of Krum's score, the geometric median and "nearest".
 
@@ -51,6 +56,8 @@ class Bulyan(Rule):
     >>> import torch
     >>> rows = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [90.0]])
     >>> Bulyan()(rows, f=1)
+    tensor([4.])
+    >>> Bulyan(inner="multi_krum")(rows, f=1)
     tensor([4.])
     """
 
@@ -70,16 +77,20 @@ class Bulyan(Rule):
 
     def plan(self, geometry: Geometry, f: int) -> Reduced:
         """Select n − 2f rows, then reduce them coordinate by coordinate."""
-        left, picked = list(range(geometry.n)), []
-        scores = geometry.distances(self.p) ** 2 if self.inner == "krum" else None
+        left, picked, averages = list(range(geometry.n)), [], []
+        squared = geometry.distances(self.p) ** 2 if self.inner.endswith("krum") else None
         for _ in range(geometry.n - 2 * f):
             rows = np.array(left)
-            if scores is None:
+            if squared is None:
                 pick = int(np.argmin(self._distances_to_inner(geometry, rows)))
             else:
-                pick = _krum(scores[np.ix_(rows, rows)], len(rows) - f - 2)
+                least = max(len(rows) - f - 2, 1)
+                order = _by_krum_score(squared[np.ix_(rows, rows)], least)
+                pick = int(order[0])
+                averages.append(average_of(rows[order[:least]], geometry.n).weights)
             picked.append(left.pop(pick))
-        selection = np.eye(geometry.n)[sorted(picked)]
+        one_by_one = np.eye(geometry.n)[sorted(picked)]
+        selection = np.array(averages) if self.inner == "multi_krum" else one_by_one
         reduction = Reduction("around_median", geometry.n - 4 * f)
         return Reduced(reduction, selection, note={"selected": tuple(picked)})
 
@@ -100,10 +111,10 @@ class Bulyan(Rule):
         return geometry.norms(unit - weights @ unit, self.p)
 
 
-def _krum(squared: Array, neighbours: int) -> int:
-    """Row of least Krum score; ties look at more neighbours."""
+def _by_krum_score(squared: Array, neighbours: int) -> npt.NDArray[np.intp]:
+    """Rows from the least Krum score to the greatest; ties look at more neighbours."""
     others = squared.copy()
     np.fill_diagonal(others, np.inf)
     others.sort(axis=1)
     sums = np.cumsum(others[:, :-1], axis=1)
-    return int(np.lexsort(sums.T[max(neighbours, 1) - 1 :][::-1])[0]) if sums.size else 0
+    return np.lexsort(sums.T[neighbours - 1 :][::-1]) if sums.size else np.arange(len(squared))

@@ -21,7 +21,7 @@ def statements(rule: str | Aggregator, n: int, f: int) -> tuple[str, ...]:
     ----------
     rule
         The aggregation, or its spec. There are theorems about Krum in any norm, Multi-Krum and
-        Bulyan, without steps before them; for all others the result is empty.
+        Bulyan over Multi-Krum, without steps before them; for all others the result is empty.
     n, f
         Number of rows, and of faulty ones among them.
 
@@ -30,7 +30,7 @@ def statements(rule: str | Aggregator, n: int, f: int) -> tuple[str, ...]:
     InfeasibleError
         If (n, f) is outside the rule's range.
 
-    >>> print(statements("bulyan", 11, 2)[0])
+    >>> print(statements("bulyan(inner=multi_krum)", 11, 2)[0])
     AggregaThor Theorem 2: without faults, √(m/n) = 0.674 of averaging's speed, up to a constant
     >>> statements("krum(p=4)", 11, 2)[0]
     'MixTailor Theorem 1: ‖E R − ∇F‖² ≤ 2σ²(1 + 1.8 d^0.5) for i.i.d. gradients of variance ≤ σ²'
@@ -48,7 +48,7 @@ def statements(rule: str | Aggregator, n: int, f: int) -> tuple[str, ...]:
             f"sin α = η√d σ/‖g‖ < 1, η = {aggregathor.eta(n, f):.3g}",
             _speed("Theorem 1", speed),
         )
-    if isinstance(rule, Bulyan) and (rule.inner, rule.p) == ("krum", 2):
+    if isinstance(rule, Bulyan) and (rule.inner, rule.p) == ("multi_krum", 2):
         return (_speed("Theorem 2", aggregathor.slowdown(n, f, strong=True)),)
     if isinstance(rule, Krum):
         exponent = mixtailor.norm_exponent(rule.p)

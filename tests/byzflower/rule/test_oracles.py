@@ -115,6 +115,23 @@ def bulyan_of_krum(x: Array, f: int) -> Array:
     return around_median(x[sorted(picked)], len(x) - 4 * f)
 
 
+def bulyan_of_multi_krum(x: Array, f: int) -> Array:
+    """θ averages of the m − f − 2 best of the m rows left, each time without the best one."""
+    x = x[in_order(x)]
+    squared, left, averages = squared_distances(x), list(range(len(x))), []
+    while len(averages) < len(x) - 2 * f:
+        sub = squared[np.ix_(left, left)]
+        least = max(len(left) - f - 2, 1)
+        keys = [
+            [scores(sub, k)[i] for k in range(least, max(len(left), least + 1))]
+            for i in range(len(left))
+        ]
+        order = sorted(range(len(left)), key=lambda i: (keys[i], i))
+        averages.append(x[[left[i] for i in order[:least]]].mean(axis=0))
+        left.pop(order[0])
+    return around_median(np.array(averages), len(x) - 4 * f)
+
+
 def bulyan_of(inner: Callable[[Array], Array], p: float) -> Oracle:
     def oracle(x: Array, f: int) -> Array:
         left, picked = list(range(len(x))), []

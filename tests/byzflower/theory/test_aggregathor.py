@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
+import byzflower as bf
 from byzflower.errors import InfeasibleError
 from byzflower.theory import aggregathor
 
@@ -48,6 +51,23 @@ def test_slowdown():
         aggregathor.slowdown(19, 4, m=14)
     with pytest.raises(InfeasibleError, match=r"n ≥ 4f\+3"):
         aggregathor.slowdown(18, 4, strong=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "strong", "measured"),
+    [("multi_krum", False, 0.82), ("bulyan(inner=multi_krum)", True, 0.755)],
+)
+def test_slowdown_of_what_ships(rule, strong, measured):
+    # Ratio of standard errors without faults, on independent Gaussian gradients: averaging is 1.
+    rng, errors = torch.Generator().manual_seed(0), np.zeros(2)
+    for _ in range(20):
+        rows = torch.randn(19, 1000, generator=rng, dtype=torch.float64)
+        values = rows.mean(dim=0), bf.parse(rule)(rows, f=4)
+        errors += [float(value.square().sum()) for value in values]
+    found = math.sqrt(errors[0] / errors[1])
+    assert found == pytest.approx(measured, abs=0.01)
+    # Theorem 2 is a lower bound up to a constant; Theorem 1's m rows are not independent of choice.
+    assert found >= aggregathor.slowdown(19, 4, strong=strong) * (1 if strong else 0.98)
 
 
 def test_the_cone_is_empty_when_the_noise_is_too_large():
