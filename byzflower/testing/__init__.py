@@ -1,9 +1,9 @@
-"""Checks of what rules, pre-aggregators, attacks and strategies must do, for those you write.
+"""Checks of what rules, attacks, clients and strategies must do, for those you write.
 
-``check_rule``, ``check_preaggregator``, ``check_attack`` and ``check_strategy`` take what you wrote
-and raise a ``ContractError`` with one line for each check that fails. This package's own tests call
-the same functions. They need no test runner; only ``check_strategy`` imports Flower. ``hostile`` is
-the corpus of hostile replies.
+``check_rule``, ``check_preaggregator``, ``check_attack``, ``check_client`` and ``check_strategy``
+take what you wrote and raise a ``ContractError`` with one line for each check that fails. This
+package's own tests call the same functions. They need no test runner; only ``check_client`` and
+``check_strategy`` import Flower. ``hostile`` is the corpus of hostile replies.
 
 >>> from byzflower.testing import check_rule
 >>> check_rule("nnm > trimmed_mean")
@@ -21,20 +21,29 @@ from byzflower.testing.rules import RULE_CHECKS, check_rule
 
 __all__ = [
     "ATTACK_CHECKS",
+    "CLIENT_CHECKS",
     "PREAGGREGATOR_CHECKS",
     "RULE_CHECKS",
     "ContractError",
     "check_attack",
+    "check_client",
     "check_preaggregator",
     "check_rule",
     "check_strategy",
 ]
 
 if TYPE_CHECKING:
+    from byzflower.testing.clients import CLIENT_CHECKS, check_client
     from byzflower.testing.strategies import check_strategy
+
+_IMPORT_FLOWER = {
+    "CLIENT_CHECKS": "clients",
+    "check_client": "clients",
+    "check_strategy": "strategies",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name != "check_strategy":
+    if name not in _IMPORT_FLOWER:
         raise AttributeError(f"module 'byzflower.testing' has no attribute {name!r}")
-    return import_module("byzflower.testing.strategies").check_strategy  # imports Flower
+    return getattr(import_module(f"byzflower.testing.{_IMPORT_FLOWER[name]}"), name)

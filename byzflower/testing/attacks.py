@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -13,12 +13,15 @@ from torch import Tensor
 from byzflower.aggregator import Aggregator
 from byzflower.attack import Attack
 from byzflower.attack.parsing import parse_attack
-from byzflower.registry import attacks
 from byzflower.specs import parse
 from byzflower.testing.contract import (
     DTYPES,
+    built,
+    by_name,
+    documented,
     frozen_value,
     generator,
+    reads_back,
     refuses,
     require,
     run_checks,
@@ -57,15 +60,7 @@ def check_attack(
     --------
     >>> check_attack("alie(tau=1.5)")
     """
-    if isinstance(attack, type):
-        try:
-            attack = attack()
-        except (TypeError, ValueError) as error:
-            name = getattr(attack, "__name__", attack)
-            raise ValueError(f"`{name}` needs parameters: pass an object ({error})") from None
-    found = parse_attack(attack)
-    if not isinstance(found, Attack):
-        raise TypeError(f"`attack` needs a spec or an attack; found {found!r}")
+    found = built(attack, "attack", "an attack", Attack, parse_attack)
     subject = Colluders(found, parse(rule), device)
     run_checks(subject, found.spec, ATTACK_CHECKS, skip=skip, only=only)
 
@@ -99,10 +94,20 @@ class Colluders:
         return self.attack.step(honest, f, rng=generator(), rule=self.rule, state=state)
 
 
+def _of_forged_updates(check: Callable[[Colluders], None]) -> Callable[[Colluders], None]:
+    """Let attacks on the data, which forge no updates, pass the check."""
+
+    @wraps(check)
+    def where_there_are_any(subject: Colluders) -> None:
+        if subject.forges:
+            check(subject)
+
+    return where_there_are_any
+
+
+@_of_forged_updates
 def rows_are_as_the_honest_ones(subject: Colluders) -> None:
     """Shape (f, d), the honest dtype and device, finite unless the class says otherwise."""
-    if not subject.forges:
-        return
     for dtype in DTYPES:
         honest = subject.honest(dtype=dtype)
         rows = subject.forged(honest)
@@ -115,10 +120,9 @@ def rows_are_as_the_honest_ones(subject: Colluders) -> None:
             require(found, f"{dtype} rows hold NaN or Inf; say `finite = False` if they are to")
 
 
+@_of_forged_updates
 def honest_updates_stay_as_they_are(subject: Colluders) -> None:
     """Not modified by the call, nor by who writes into what it returns."""
-    if not subject.forges:
-        return
     honest = subject.honest()
     before = honest.clone()
     rows = subject.forged(honest, f=1)
@@ -127,53 +131,52 @@ def honest_updates_stay_as_they_are(subject: Colluders) -> None:
     require(torch.equal(honest, before), "forged rows share memory with honest ones")
 
 
+@_of_forged_updates
 def honest_updates_are_read_outside_autograd(subject: Colluders) -> None:
     """Updates that need a gradient lead to rows without one."""
-    if subject.forges:
-        rows = subject.forged(subject.honest().requires_grad_())
-        require(not rows.requires_grad, "forged rows are tied to the honest ones by autograd")
+    rows = subject.forged(subject.honest().requires_grad_())
+    require(not rows.requires_grad, "forged rows are tied to the honest ones by autograd")
 
 
+@_of_forged_updates
 def no_colluders_send_nothing(subject: Colluders) -> None:
     """With f = 0 there are no rows, and the state stays."""
-    if not subject.forges:
-        return
     rows, state = subject.step(subject.honest(), 0, "kept")
     require(tuple(rows.shape) == (0, 40), f"f = 0 needs shape (0, 40); found {tuple(rows.shape)}")
     require(state == "kept", f"f = 0 needs to keep the state; found {state!r}")
 
 
+@_of_forged_updates
 def one_honest_worker_is_enough(subject: Colluders) -> None:
     """A deviation of one worker is zero, and no reason for NaN."""
-    if subject.forges:
-        alone = Colluders(subject.attack, parse("mean"), subject.device)
-        rows = alone.forged(subject.honest(h=1), f=1)
-        finite = bool(torch.isfinite(rows).all()) or not subject.attack.finite
-        require(finite, "one honest update leads to NaN or Inf")
+    alone = Colluders(subject.attack, parse("mean"), subject.device)
+    rows = alone.forged(subject.honest(h=1), f=1)
+    finite = bool(torch.isfinite(rows).all()) or not subject.attack.finite
+    require(finite, "one honest update leads to NaN or Inf")
 
 
+@_of_forged_updates
 def huge_updates_stay_finite(subject: Colluders) -> None:
     """Near float32's end nothing overflows."""
-    if subject.forges and subject.attack.finite:
+    if subject.attack.finite:
         honest = subject.honest()
         honest = honest / honest.abs().max() * 3e38
         finite = bool(torch.isfinite(subject.forged(honest)).all())
         require(finite, "honest updates of size 3e38 lead to NaN or Inf")
 
 
+@_of_forged_updates
 def one_seed_gives_one_result(subject: Colluders) -> None:
     """All randomness comes from the generator."""
-    if subject.forges:
-        honest = subject.honest()
-        first, second = (subject.forged(honest).nan_to_num() for _ in range(2))
-        same = torch.equal(first, second)
-        require(same, "two calls with one seed differ: draw from `seen.rng`, and keep no state")
+    honest = subject.honest()
+    first, second = (subject.forged(honest).nan_to_num() for _ in range(2))
+    same = torch.equal(first, second)
+    require(same, "two calls with one seed differ: draw from `seen.rng`, and keep no state")
 
 
+@_of_forged_updates
 def rounds_follow_each_other(subject: Colluders) -> None:
     """The state goes in and comes out, also when the number of honest updates changes."""
-    if not subject.forges:
-        return
     first: Any = None
     second: Any = None
     for h in (7, 7, 6, 9):
@@ -185,13 +188,13 @@ def rounds_follow_each_other(subject: Colluders) -> None:
         require(tuple(one.shape) == (2, 40), f"h = {h} leads to shape {tuple(one.shape)}")
 
 
+@_of_forged_updates
 def listed_updates_and_a_rule_s_spec_are_taken(subject: Colluders) -> None:
     """A list of vectors is as good as a matrix, a spec as good as a rule."""
-    if subject.forges:
-        honest = subject.honest()
-        listed = subject.attack(list(honest), 2, rng=generator(), rule=subject.rule.spec)
-        same = torch.equal(listed.nan_to_num(), subject.forged(honest).nan_to_num())
-        require(same, "listed honest updates and stacked ones lead to different rows")
+    honest = subject.honest()
+    listed = subject.attack(list(honest), 2, rng=generator(), rule=subject.rule.spec)
+    same = torch.equal(listed.nan_to_num(), subject.forged(honest).nan_to_num())
+    require(same, "listed honest updates and stacked ones lead to different rows")
 
 
 def is_a_frozen_value(subject: Colluders) -> None:
@@ -201,10 +204,7 @@ def is_a_frozen_value(subject: Colluders) -> None:
 
 def its_spec_reads_back(subject: Colluders) -> None:
     """``parse_attack(attack.spec)`` is the attack, where it is registered."""
-    attack = subject.attack
-    if attacks().get(attack.name) is type(attack):
-        found = parse_attack(attack.spec)
-        require(found == attack, f"the spec {attack.spec!r} reads back as {found!r}")
+    reads_back(subject.attack, "attack", parse_attack)
 
 
 def a_search_asks_for_the_rule(subject: Colluders) -> None:
@@ -233,29 +233,24 @@ def an_attack_on_the_data_forges_nothing(subject: Colluders) -> None:
 
 def says_where_it_comes_from(subject: Colluders) -> None:
     """A docstring and a reference."""
-    require(subject.attack.__doc__, f"`{subject.attack.name}` needs a docstring")
-    found = getattr(subject.attack, "reference", "")
-    require(found, f"`{subject.attack.name}` needs a reference")
+    documented(subject.attack)
 
 
-ATTACK_CHECKS: dict[str, Callable[[Colluders], None]] = {
-    check.__name__: check
-    for check in (
-        rows_are_as_the_honest_ones,
-        honest_updates_stay_as_they_are,
-        honest_updates_are_read_outside_autograd,
-        no_colluders_send_nothing,
-        one_honest_worker_is_enough,
-        huge_updates_stay_finite,
-        one_seed_gives_one_result,
-        rounds_follow_each_other,
-        listed_updates_and_a_rule_s_spec_are_taken,
-        is_a_frozen_value,
-        its_spec_reads_back,
-        a_search_asks_for_the_rule,
-        what_are_no_honest_updates_is_refused,
-        an_attack_on_the_data_forges_nothing,
-        says_where_it_comes_from,
-    )
-}
+ATTACK_CHECKS: dict[str, Callable[[Colluders], None]] = by_name(
+    rows_are_as_the_honest_ones,
+    honest_updates_stay_as_they_are,
+    honest_updates_are_read_outside_autograd,
+    no_colluders_send_nothing,
+    one_honest_worker_is_enough,
+    huge_updates_stay_finite,
+    one_seed_gives_one_result,
+    rounds_follow_each_other,
+    listed_updates_and_a_rule_s_spec_are_taken,
+    is_a_frozen_value,
+    its_spec_reads_back,
+    a_search_asks_for_the_rule,
+    what_are_no_honest_updates_is_refused,
+    an_attack_on_the_data_forges_nothing,
+    says_where_it_comes_from,
+)
 """Name → check, in the order they run."""

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from byzflower.aggregator import Aggregator, is_defined
 from byzflower.registry import preaggregators, rules
-from byzflower.specs import parse
 from byzflower.steps import Pipeline, Rule, Step
 from byzflower.testing.contract import ContractError, generator
 from byzflower.updates import Updates
 
-__all__ = ["Case", "built", "is_registered", "least_rows", "steps_of"]
+__all__ = ["Case", "is_registered", "least_rows", "steps_of"]
 
 _MOST_ROWS = 400
 
@@ -64,20 +63,6 @@ def least_rows(rule: Aggregator, f: int) -> int:
         if is_defined(rule, n, f):
             return n
     raise ContractError(f"`{rule.spec}` is defined for no n ≤ {_MOST_ROWS} with f = {f}")
-
-
-def built(rule: str | Aggregator | type[Aggregator]) -> Aggregator:
-    """Return the aggregator that a spec, class or object stands for."""
-    if isinstance(rule, type):
-        try:
-            rule = rule()
-        except TypeError as error:
-            name = getattr(rule, "__name__", rule)
-            raise ValueError(f"`{name}` needs parameters: pass an object ({error})") from None
-    found = parse(rule)
-    if not isinstance(found, Aggregator):
-        raise TypeError(f"`rule` needs a spec or an aggregator; found {found!r}")
-    return found
 
 
 def steps_of(rule: Aggregator) -> tuple[Step, ...]:

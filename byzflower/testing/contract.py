@@ -5,23 +5,31 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from byzflower.configured import Configured
+from byzflower.registry import registered
+
 __all__ = [
     "DTYPES",
     "ContractError",
+    "built",
+    "by_name",
+    "documented",
     "frozen_value",
     "generator",
     "near",
+    "reads_back",
     "refuses",
     "require",
     "run_checks",
 ]
 
 S = TypeVar("S")
+T = TypeVar("T")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -33,6 +41,35 @@ def require(condition: object, text: str) -> None:
     """Raise a `ContractError` with this text unless the condition holds."""
     if not condition:
         raise ContractError(text)
+
+
+def by_name(*checks: Callable[[S], None]) -> dict[str, Callable[[S], None]]:
+    """Return the checks under their names, in the order they run."""
+    return {check.__name__: check for check in checks}
+
+
+def built(
+    given: Any, parameter: str, needed: str, base: type[T], parse: Callable[[Any], object]
+) -> T:
+    """Return the object that a check is about, from a spec, a class without parameters or itself.
+
+    Raises
+    ------
+    ValueError
+        If a class needs parameters.
+    TypeError
+        If the result is not of type ``base``, which the message calls ``needed``.
+    """
+    if isinstance(given, type):
+        try:
+            given = given()
+        except (TypeError, ValueError) as error:
+            name = getattr(given, "__name__", given)
+            raise ValueError(f"`{name}` needs parameters: pass an object ({error})") from None
+    found = parse(given) if isinstance(given, str) else given
+    if not isinstance(found, base):
+        raise TypeError(f"`{parameter}` needs a spec or {needed}; found {found!r}")
+    return found
 
 
 def run_checks(
@@ -115,6 +152,21 @@ def frozen_value(subject: object, what: str) -> None:
         return
     del subject.state  # type: ignore[attr-defined]
     raise ContractError(f"`{what}` takes new attributes: freeze its class, and keep no state")
+
+
+def reads_back(subject: Configured, kind: str, parse: Callable[[str], object]) -> None:
+    """Require that a registered object's spec builds an equal object."""
+    if registered(kind).get(subject.name) is type(subject):
+        found = parse(subject.spec)
+        require(found == subject, f"the spec {subject.spec!r} reads back as {found!r}")
+
+
+def documented(subject: Configured, *, reference: bool = True) -> None:
+    """Require a docstring and, by default, a reference."""
+    require(subject.__doc__, f"`{subject.name}` needs a docstring")
+    if reference:
+        found = getattr(subject, "reference", "")
+        require(found, f"`{subject.name}` needs a reference: a paper, or your own words")
 
 
 def refuses(expected: type[Exception], pattern: str, what: str, call: Callable[[], object]) -> str:

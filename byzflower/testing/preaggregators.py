@@ -14,7 +14,14 @@ from byzflower.rule import Mean, Median
 from byzflower.specs import parse
 from byzflower.steps import Pipeline, PreAggregator
 from byzflower.testing.case import Case
-from byzflower.testing.contract import frozen_value, generator, require, run_checks
+from byzflower.testing.contract import (
+    built,
+    by_name,
+    frozen_value,
+    generator,
+    require,
+    run_checks,
+)
 from byzflower.testing.rules import RULE_CHECKS
 from byzflower.updates import Updates
 
@@ -48,27 +55,16 @@ def check_preaggregator(
     ...     "equal_honest_rows_are_the_answer", "a_huge_row_spoils_nothing",
     ...     "float32_rows_of_any_size_are_aggregated_alike"})
     """
-    found = _built(step)
+    found = built(step, "step", "a pre-aggregator", PreAggregator, _parsed)
     subject = Mixed(found, torch.device(device))
     run_checks(subject, found.spec, PREAGGREGATOR_CHECKS, skip=skip, only=only)
 
 
-def _built(step: str | PreAggregator | type[PreAggregator]) -> PreAggregator:
-    if isinstance(step, str):
-        pipeline = parse(f"{step} > mean")
-        assert isinstance(pipeline, Pipeline)
-        if len(pipeline.before) != 1:
-            raise ValueError(f"`step` needs one pre-aggregator; found {step!r}")
-        return pipeline.before[0]
-    if isinstance(step, type):
-        try:
-            step = step()
-        except TypeError as error:
-            name = getattr(step, "__name__", step)
-            raise ValueError(f"`{name}` needs parameters: pass an object ({error})") from None
-    if not isinstance(step, PreAggregator):
-        raise TypeError(f"`step` needs a spec or a pre-aggregator; found {step!r}")
-    return step
+def _parsed(spec: str) -> PreAggregator:
+    pipeline = parse(f"{spec} > mean")
+    if not isinstance(pipeline, Pipeline) or len(pipeline.before) != 1:
+        raise ValueError(f"`step` needs one pre-aggregator; found {spec!r}")
+    return pipeline.before[0]
 
 
 @dataclass(frozen=True)
@@ -143,13 +139,10 @@ def _in_pipelines(name: str) -> Callable[[Mixed], None]:
     return check
 
 
-PREAGGREGATOR_CHECKS: dict[str, Callable[[Mixed], None]] = {
-    check.__name__: check
-    for check in (
-        the_matrix_has_the_rows_that_counts_says,
-        rows_that_are_kept_stand_in_their_place,
-        one_seed_gives_one_matrix,
-        the_step_is_a_frozen_value,
-    )
-} | {name: _in_pipelines(name) for name in RULE_CHECKS}
+PREAGGREGATOR_CHECKS: dict[str, Callable[[Mixed], None]] = by_name(
+    the_matrix_has_the_rows_that_counts_says,
+    rows_that_are_kept_stand_in_their_place,
+    one_seed_gives_one_matrix,
+    the_step_is_a_frozen_value,
+) | {name: _in_pipelines(name) for name in RULE_CHECKS}
 """Name → check: the step's own, and those of `RULE_CHECKS` in pipelines."""

@@ -17,9 +17,12 @@ from byzflower.aggregator import Aggregator, is_defined
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Pipeline, Step
-from byzflower.testing.case import Case, built, is_registered, least_rows, steps_of
+from byzflower.testing.case import Case, is_registered, least_rows, steps_of
 from byzflower.testing.contract import (
     DTYPES,
+    built,
+    by_name,
+    documented,
     frozen_value,
     generator,
     near,
@@ -69,7 +72,7 @@ def check_rule(
     `mean` fails 1 of 1 checks:
       a_huge_row_spoils_nothing: 2 rows of size 1e+12 lead to a value
     """
-    found = built(rule)
+    found = built(rule, "rule", "an aggregator", Aggregator, parse)
     run_checks(Case(found, device), found.spec, RULE_CHECKS, skip=skip, only=only)
 
 
@@ -375,41 +378,36 @@ def a_center_that_does_not_fit_is_refused(case: Case) -> None:
 def says_where_it_comes_from(case: Case) -> None:
     """Each step has a docstring and names its reference."""
     for step in steps_of(case.rule):
-        require(step.__doc__, f"`{step.name}` needs a docstring")
-        found = getattr(step, "reference", "")
-        require(found, f"`{step.name}` needs a reference: a paper, or your own words")
+        documented(step)
 
 
-RULE_CHECKS: dict[str, Callable[[Case], None]] = {
-    check.__name__: check
-    for check in (
-        shape_dtype_and_device_come_back,
-        narrow_types_lose_only_their_own_rounding,
-        the_rows_stay_as_they_are,
-        rows_are_read_outside_autograd,
-        stacked_listed_and_blocked_rows_agree,
-        is_a_frozen_value,
-        its_spec_reads_back,
-        one_seed_gives_one_result,
-        permuted_rows_permute_the_weights,
-        ties_fall_alike_in_any_order,
-        weights_make_the_value,
-        every_step_is_reported,
-        equal_honest_rows_are_the_answer,
-        equal_rows_are_their_own_aggregate,
-        moves_with_the_rows,
-        scales_with_the_rows,
-        rows_with_nan_or_inf_count_as_faulty,
-        an_f_that_is_no_count_is_refused,
-        what_is_no_set_of_updates_is_refused,
-        both_sides_of_the_bound_on_n,
-        one_row_alone_is_the_aggregate,
-        duplicated_rows_are_no_trouble,
-        zero_rows_give_zero,
-        a_huge_row_spoils_nothing,
-        float32_rows_of_any_size_are_aggregated_alike,
-        a_center_that_does_not_fit_is_refused,
-        says_where_it_comes_from,
-    )
-}
+RULE_CHECKS: dict[str, Callable[[Case], None]] = by_name(
+    shape_dtype_and_device_come_back,
+    narrow_types_lose_only_their_own_rounding,
+    the_rows_stay_as_they_are,
+    rows_are_read_outside_autograd,
+    stacked_listed_and_blocked_rows_agree,
+    is_a_frozen_value,
+    its_spec_reads_back,
+    one_seed_gives_one_result,
+    permuted_rows_permute_the_weights,
+    ties_fall_alike_in_any_order,
+    weights_make_the_value,
+    every_step_is_reported,
+    equal_honest_rows_are_the_answer,
+    equal_rows_are_their_own_aggregate,
+    moves_with_the_rows,
+    scales_with_the_rows,
+    rows_with_nan_or_inf_count_as_faulty,
+    an_f_that_is_no_count_is_refused,
+    what_is_no_set_of_updates_is_refused,
+    both_sides_of_the_bound_on_n,
+    one_row_alone_is_the_aggregate,
+    duplicated_rows_are_no_trouble,
+    zero_rows_give_zero,
+    a_huge_row_spoils_nothing,
+    float32_rows_of_any_size_are_aggregated_alike,
+    a_center_that_does_not_fit_is_refused,
+    says_where_it_comes_from,
+)
 """Name → check, in the order they run."""

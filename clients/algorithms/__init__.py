@@ -3,7 +3,7 @@
 ``base`` defines an :class:`Algorithm`, ``objective`` the model and loss that it trains. One a
 module: ``gradient``, ``momentum``, ``local_sgd``, ``saga``, ``rsa``. ``losses`` holds defaults,
 ``clipping`` and ``dropout`` what several algorithms share, ``trees`` examples that are
-dictionaries or tuples of tensors.
+dictionaries or tuples of tensors. :func:`byzflower.testing.check_client` checks one of your own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import copy
 import math
-import pickle
 
 import pytest
 import torch
@@ -20,10 +18,8 @@ from byzflower.clients.algorithms import (
     Objective,
     Saga,
     State,
-    parse_client,
 )
 from byzflower.clients.table import GradientTable
-from byzflower.registry import registered
 
 EXAMPLES = 12
 ALL = [
@@ -90,34 +86,6 @@ def test_vmap_over_clients_equals_a_loop(algorithm):
                 assert part.keys() == expected.keys()
                 for name, value in expected.items():
                     torch.testing.assert_close(part[name][i], value, atol=1e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize("algorithm", ALL, ids=repr)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("eager", [False, True])
-def test_contract(algorithm, dtype, eager):
-    objective = Objective(network(dtype, norm=not algorithm.per_sample), l2=0.01, eager=eager)
-    params, buffers = objective.split(objective.initial())
-    batch, state = prepared(algorithm, objective, 1, dtype)
-    given = (params, buffers, batch, state)
-    before = copy.deepcopy(given)
-    step = algorithm.local_step(objective, params, buffers, batch, state)
-    torch.testing.assert_close(given, before, rtol=0, atol=0)
-    layout = [(n, v.shape, v.dtype) for n, v in params.items()]
-    assert [(n, v.shape, v.dtype) for n, v in step.update.items()] == layout
-    assert {n: (v.shape, v.dtype) for n, v in step.buffers.items()} == {
-        n: (v.shape, v.dtype) for n, v in buffers.items()
-    }
-    assert {n: (v.shape, v.dtype) for n, v in step.state.items()} == {
-        n: (v.shape, v.dtype) for n, v in state.items()
-    }
-    assert step.metrics["train_loss"].shape == ()
-    assert not any(v.requires_grad for part in step for v in part.values())
-    again = algorithm.local_step(objective, params, buffers, batch, state)
-    torch.testing.assert_close(tuple(step), tuple(again), rtol=0, atol=0)
-    assert pickle.loads(pickle.dumps(algorithm)) == algorithm
-    assert registered("client")[algorithm.name] is type(algorithm)
-    assert parse_client(algorithm.spec) == algorithm
 
 
 @pytest.mark.parametrize("algorithm", ALL, ids=repr)

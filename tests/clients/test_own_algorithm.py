@@ -12,6 +12,7 @@ from torch import nn
 from byzflower.clients import ClientTask, Objective, make_client_app
 from byzflower.simulations.engines import BatchedGrid, InProcessGrid, run_in_process
 from byzflower.strategies import Robust, to_record, to_tensor
+from byzflower.testing import check_client
 
 
 def shown():
@@ -48,6 +49,11 @@ def test_it_trains_the_same_model_on_both_engines():
     batched, _ = train(algorithm(), BatchedGrid)
     torch.testing.assert_close(batched, one_by_one, rtol=1e-4, atol=1e-5)
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_it_keeps_the_contract():
+    # The class is made from the page here, so pickle cannot find it in a module.
+    check_client(shown(), skip={"is_a_frozen_value"})
 
 
 def test_its_parameters_take_part():
