@@ -8,7 +8,7 @@ from the matrix without reading the updates again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,8 @@ from byzflower.gram import Array, measure
 from byzflower.kernels import Reduction, reduce
 from byzflower.lengths import Lengths
 from byzflower.order import order_of_content
-from byzflower.updates import Updates
+from byzflower.threads import on_threads
+from byzflower.updates import Block, Piece, Updates, packed
 
 __all__ = ["Array", "Geometry", "finite_rows"]
 
@@ -358,21 +359,37 @@ def finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
     array([ True, False])
     """
     finite = torch.ones(updates.n, dtype=torch.bool, device=updates.device)
-    for block in updates.blocks:
-        # A finite sum has finite terms. One operation for a whole block: many small ones wait for
-        # each other's threads on a busy machine.
-        wide = _wide(block[0].dtype)
-        if isinstance(block, torch.Tensor):
-            sums = block.sum(dim=1, dtype=wide)
-        else:
-            sums = torch.stack([row.sum(dtype=wide) for row in block])
-        finite &= torch.isfinite(sums)
+    # A finite sum has finite terms.
+    sums: Iterable[torch.Tensor]
+    if updates.bases[0] is None:
+        sums = map(_sums_of_block, updates.blocks)
+    else:
+        sums = on_threads(_sums_of_range, list(updates.ranges()))
+    for part in sums:
+        finite &= torch.isfinite(part)
     if not bool(finite.all()):
         finite[:] = True
         for _, chunk in updates.chunks():
             finite &= torch.isfinite(chunk).all(dim=1)
     flags: npt.NDArray[np.bool_] = finite.cpu().numpy()
     return flags
+
+
+def _sums_of_block(block: Block) -> torch.Tensor:
+    # One operation for a whole block: many small ones wait for each other's threads on a busy
+    # machine.
+    wide = _wide(block[0].dtype)
+    if isinstance(block, torch.Tensor):
+        return block.sum(dim=1, dtype=wide)
+    return torch.stack([row.sum(dtype=wide) for row in block])
+
+
+def _sums_of_range(pieces: list[Piece]) -> torch.Tensor:
+    rows = packed(pieces)
+    if rows.device.type != "cpu":
+        return rows.sum(dim=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return torch.from_numpy(rows.numpy().sum(axis=1))  # on this thread alone
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -89,6 +89,7 @@ class _Measurement:
             updates.dtype != torch.float64
             and updates.n * updates.d >= _WORTH_COMPILING
             and (center is None or (center.dtype == updates.dtype and center.is_contiguous()))
+            and (center is None or updates.bases[0] is None)
             and CentredRows.supports(updates.blocks[0])
         )
         # Torch may be set to multiply float32 in fewer digits; the compiled code is not.
@@ -129,13 +130,15 @@ class _Measurement:
     def _narrow_products(self, pieces: list[Piece]) -> Callable[[int], Array]:
         if not self.compiled:
             return _products(self._rows(pieces).float())
+        bases = [piece.base for piece in pieces if piece.base is not None]
         return CentredRows(
             [
                 piece.rows
                 if self.center is None
                 else [*piece.rows, self.center[piece.offset : piece.offset + piece.width]]
                 for piece in pieces
-            ]
+            ],
+            bases or None,
         ).products
 
     def _rows(self, pieces: Sequence[Piece]) -> torch.Tensor:

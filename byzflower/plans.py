@@ -178,6 +178,7 @@ def carry_out(
             out=out,
             mixing=plan.selection,
             rows=geometry.kept.tolist(),
+            bases=updates.bases,
         )
     if plan.longest < math.inf:
         unit = geometry.unit

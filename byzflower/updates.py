@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from byzflower.kernels import Reduction, reduce
+from byzflower.kernels.source import differences
+
 __all__ = ["Block", "Piece", "Rows", "Updates", "packed", "stacked_view"]
 
 Block: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...]"
@@ -26,6 +29,12 @@ class Piece(NamedTuple):
     offset: int
     low: int
     high: int
+    whole_base: torch.Tensor | None = None
+
+    @property
+    def base(self) -> torch.Tensor | None:
+        """The piece's columns of what is taken from every row; None if nothing is."""
+        return None if self.whole_base is None else self.whole_base[self.low : self.high]
 
     @property
     def width(self) -> int:
@@ -34,7 +43,7 @@ class Piece(NamedTuple):
 
     @property
     def rows(self) -> Block:
-        """The piece as a block, of views into the original one."""
+        """The piece as a block, of views into the original one: rows before the base is taken."""
         if self.width == self.block[0].numel():
             return self.block
         if isinstance(self.block, torch.Tensor):
@@ -60,13 +69,19 @@ class Updates:
         One entry per model array, each with the same n, dtype float16, bfloat16, float32 or
         float64, all on one device. Where dtypes differ, narrower blocks are converted to the
         widest.
+    base
+        One tensor (c,) per block: the updates are the blocks' rows less it. The differences are
+        formed where they are read, a cacheful at a time and in at least float32; all of them
+        together never exist.
 
     Attributes
     ----------
     n, d : int
         Number of updates, and their dimension: the sum of the blocks' widths.
     dtype : torch.dtype
-        The widest dtype of the blocks.
+        The widest dtype of the blocks; with a base at least float32.
+    blocks, bases : tuple
+        The rows as they lie in memory, and what is taken from them: a tensor or None per block.
     offsets : tuple of int
         First column of each block, then d.
 
@@ -85,7 +100,7 @@ class Updates:
     (2, 3, torch.float32)
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(self, blocks: Sequence[Block], base: Sequence[torch.Tensor] | None = None) -> None:
         if not blocks:
             raise ValueError("updates need at least one block; found none")
         first = blocks[0]
@@ -99,9 +114,21 @@ class Updates:
             self.dtype = torch.promote_types(self.dtype, block[0].dtype)
         # Models of mixed precision are rare: their narrower arrays are widened, the others not.
         self.blocks: tuple[Block, ...] = tuple(_converted(block, self.dtype) for block in blocks)
+        self.bases: tuple[torch.Tensor | None, ...] = (None,) * len(blocks)
+        if base is not None:
+            self.bases = tuple(self._base_of(*pair) for pair in zip(blocks, base, strict=True))
+            self.dtype = torch.promote_types(self.dtype, torch.float32)
         widths = [block[0].numel() for block in blocks]
         self.offsets: tuple[int, ...] = tuple(accumulate(widths, initial=0))
         self.d = self.offsets[-1]
+
+    def _base_of(self, block: Block, base: torch.Tensor) -> torch.Tensor:
+        if base.shape != block[0].shape or base.device != self.device:
+            raise ValueError(
+                f"a base needs the shape and device of a row, {tuple(block[0].shape)} on "
+                f"{self.device}; found {tuple(base.shape)} on {base.device}"
+            )
+        return base.to(self.dtype).contiguous()
 
     def _check(self, block: Block) -> None:
         if len(block) != self.n:
@@ -142,7 +169,11 @@ class Updates:
         return cls.from_blocks([rows])
 
     @classmethod
-    def from_blocks(cls, blocks: Sequence[torch.Tensor | Sequence[torch.Tensor]]) -> Updates:
+    def from_blocks(
+        cls,
+        blocks: Sequence[torch.Tensor | Sequence[torch.Tensor]],
+        base: Sequence[torch.Tensor] | None = None,
+    ) -> Updates:
         """Build updates from one entry per model array, of any shape after the client axis.
 
         >>> Updates.from_blocks([torch.zeros(2, 3, 4), [torch.zeros(5), torch.ones(5)]]).d
@@ -157,7 +188,7 @@ class Updates:
                 rows = tuple(row.detach().reshape(-1) for row in block)
                 stacked = stacked_view(rows)
                 views.append(rows if stacked is None else stacked)
-        return cls(views)
+        return cls(views, None if base is None else [b.detach().reshape(-1) for b in base])
 
     def ranges(self, columns: int | None = None) -> Iterator[list[Piece]]:
         """Cut the d columns, in order, into ranges of at most ``columns``, as lists of pieces.
@@ -166,10 +197,10 @@ class Updates:
         """
         limit = columns or _COLUMNS.get(self.device.type, 1 << 14)
         width, pending = 0, list[Piece]()
-        for block, offset in zip(self.blocks, self.offsets, strict=False):
+        for block, base, offset in zip(self.blocks, self.bases, self.offsets, strict=False):
             size = block[0].numel()
             for low in range(0, size, limit):
-                piece = Piece(block, offset + low, low, min(size, low + limit))
+                piece = Piece(block, offset + low, low, min(size, low + limit), base)
                 if width and width + piece.width > limit:
                     yield pending
                     width, pending = 0, []
@@ -215,6 +246,10 @@ class Updates:
         used = np.flatnonzero(weights)
         if not len(used):
             return out.zero_() if extra is None else out.copy_(extra)
+        if any(base is not None for base in self.bases):
+            one_row = Reduction("trimmed_mean", 0)  # whose mean it is
+            reduce(self.blocks, one_row, out=out, mixing=weights[None], bases=self.bases)
+            return out if extra is None else out.add_(extra)
         work = torch.promote_types(self.dtype, torch.float32)
         if np.abs(weights[used]).min() < _TINY:
             work = torch.float64
@@ -249,11 +284,15 @@ def _converted(block: Block, dtype: torch.dtype) -> Block:
 
 def packed(pieces: Sequence[Piece]) -> torch.Tensor:
     """Return the pieces side by side as one (n, c) tensor; a view where no copy is needed."""
-    stacks = [
-        piece.rows if isinstance(piece.rows, torch.Tensor) else torch.stack(piece.rows)
-        for piece in pieces
-    ]
+    stacks = [_stack(piece) for piece in pieces]
     return stacks[0] if len(stacks) == 1 else torch.cat(stacks, dim=1)
+
+
+def _stack(piece: Piece) -> torch.Tensor:
+    rows = piece.rows
+    if piece.base is not None:
+        return differences([*rows], piece.base)
+    return rows if isinstance(rows, torch.Tensor) else torch.stack(rows)
 
 
 def stacked_view(rows: Sequence[torch.Tensor]) -> torch.Tensor | None:

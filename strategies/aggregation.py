@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,7 +18,8 @@ from byzflower.steps import Aggregator, Explanation
 from byzflower.strategies.rejections import Reason, Rejection, Reply
 from byzflower.strategies.sent_model import SentModel
 from byzflower.strategies.vetting import is_finite
-from byzflower.updates import Updates
+from byzflower.threads import on_threads
+from byzflower.updates import Piece, Updates, packed
 from byzflower.wire.payload import Payload
 
 __all__ = ["Aggregation", "aggregate_replies"]
@@ -146,17 +149,29 @@ def _split(
 def _distances(
     updates: Updates, replies: tuple[Reply, ...], explanation: Explanation
 ) -> dict[int, float]:
-    squares = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)
-    for columns, chunk in updates.chunks():
-        gap = chunk - explanation.value[columns].to(chunk.dtype)
-        wide = torch.promote_types(gap.dtype, torch.float32)
-        squares += torch.linalg.vector_norm(gap, dim=1, dtype=wide).double().square()
-    lengths = squares.sqrt().cpu().numpy()[list(explanation.kept)]
+    squares = sum(
+        on_threads(partial(_squares, explanation.value), list(updates.ranges())),
+        np.zeros(updates.n),
+    )
+    lengths = np.sqrt(squares)[list(explanation.kept)]
     middle = float(np.median(lengths))
     relative = lengths / middle if 0 < middle < np.inf else np.where(lengths > 0, np.inf, 1.0)
     capped = np.nan_to_num(np.minimum(relative, _FARTHEST), nan=_FARTHEST)
     nodes = [replies[row].node_id for row in explanation.kept]
     return dict(zip(nodes, capped.tolist(), strict=True))
+
+
+def _squares(value: Tensor, pieces: list[Piece]) -> npt.NDArray[np.float64]:
+    """Squared distances to the aggregate over some of the columns, shape (n,)."""
+    rows, start = packed(pieces), pieces[0].offset
+    wide = torch.promote_types(rows.dtype, torch.float32)
+    part = value[start : start + rows.shape[1]].to(wide)
+    if rows.device.type != "cpu":
+        gaps = rows.to(wide) - part
+        return np.asarray(torch.linalg.vector_norm(gaps, dim=1).double().square().cpu())
+    with np.errstate(over="ignore", invalid="ignore"):  # of rows that are left out below
+        gap = rows.to(wide).numpy() - part.numpy()  # on this thread alone
+        return np.asarray(np.einsum("ij,ij->i", gap, gap), dtype=np.float64)
 
 
 def _shares(replies: tuple[Reply, ...], explanation: Explanation) -> dict[int, float] | None:

@@ -155,19 +155,17 @@ class SentModel:
     def updates(self, replies: Sequence[Reply], payload: Payload) -> Updates:
         """Return what the rule aggregates, a row a reply, on the device of most replies.
 
-        Gradients are read where they lie; of models the difference to the one sent is taken.
+        Replies are read where they lie; from models the one sent is taken as they are read.
         """
         first = self.parameters[0]
         devices = Counter(reply.tensors[first].device for reply in replies)
         device = devices.most_common(1)[0][0]
-        blocks: list[Tensor | list[Tensor]] = []
-        for key in self.parameters:
-            rows = [reply.tensors[key].to(device) for reply in replies]
-            if payload == "gradient":
-                blocks.append(rows)
-            else:
-                blocks.append(_differences(rows, self.tensors[key].to(device)))
-        return Updates.from_blocks(blocks)
+        blocks = [[r.tensors[key].to(device) for r in replies] for key in self.parameters]
+        if payload == "gradient":
+            return Updates.from_blocks(blocks)
+        return Updates.from_blocks(
+            blocks, [self.tensors[key].to(device) for key in self.parameters]
+        )
 
     def restore(
         self, value: Tensor, replies: Sequence[Reply], payload: Payload
@@ -215,13 +213,6 @@ class SentModel:
             if not is_finite(result[key]):
                 raise ValueError(f"the inner strategy returned NaN or Inf in {key!r}")
         return result
-
-
-def _differences(rows: Sequence[Tensor], sent: Tensor) -> Tensor:
-    block = sent.new_empty((len(rows), *sent.shape))
-    for row, difference in zip(rows, block, strict=True):
-        torch.sub(row, sent, out=difference)
-    return block
 
 
 def _first(tensor: Tensor) -> float:

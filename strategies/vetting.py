@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from torch import Tensor
 
 from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
-from byzflower.wire.arrays import NUMPY_STYPE, SharedArray
+from byzflower.wire.arrays import NUMPY_STYPE, SharedArray, shared_tensor
 from byzflower.wire.guard import BROKEN_REPLY
 from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload, declared, declared_buffers
@@ -92,7 +92,11 @@ class Expected:
         return (own, *(dtype for dtype in others if dtype != own))
 
     def read(self, array: Array) -> Tensor:
-        """Return the array's tensor, shared if it is a `SharedArray`, or raise what is wrong."""
+        """Return the array's tensor, or raise what is wrong with it.
+
+        It shares memory with a `SharedArray`, and with the bytes of any other array whose values
+        lie in them as the model's do; nobody may write to it.
+        """
         if isinstance(array, SharedArray):
             tensor = array.tensor
             self._compare(_name_of(tensor.dtype), tuple(tensor.shape))
@@ -136,12 +140,12 @@ class Expected:
             raise _MalformedError(
                 Reason.BYTES, f"needs {size} bytes after the header; found {len(data) - offset}"
             )
-        flat = (
-            np.frombuffer(data, dtype=dtype, count=count, offset=offset) if count else np.empty(0)
-        )
+        if not count:
+            return torch.empty(self.shape, dtype=self.dtype)
+        flat = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
         values = flat.reshape(self.shape, order="F" if fortran else "C")
         with np.errstate(over="ignore", invalid="ignore"):  # infinite, and found as such
-            return torch.from_numpy(np.array(values, dtype=self._stored[0], order="C"))
+            return shared_tensor(np.asarray(values, dtype=self._stored[0], order="C"))
 
     def _header(self, data: bytes) -> tuple[np.dtype[Any], bool, int]:
         """Return the stored dtype, whether the values lie in Fortran order, where they start.

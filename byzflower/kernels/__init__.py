@@ -25,6 +25,7 @@ def reduce(
     out: Tensor,
     mixing: np.ndarray | Tensor | None = None,
     rows: Sequence[int] | None = None,
+    bases: Sequence[Tensor | None] | None = None,
 ) -> str:
     """Reduce each column of the rows to one number.
 
@@ -42,6 +43,9 @@ def reduce(
         (m, number of rows): reduce these combinations of the rows instead of the rows.
     rows
         Indices of the rows to read, in order; all when None.
+    bases
+        A tensor (c,) for each block that is taken from its rows before anything else, or None.
+        Differences are formed in the compute dtype, a cacheful at a time.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def reduce(
     >>> out
     tensor([2., 5.])
     """
-    source = Source.of(blocks, mixing, rows)
+    source = Source.of(blocks, mixing, rows, bases)
     reduction.check(source.m)
     if cpu.worthwhile(source) and cpu.supports(source):
         cpu.reduce(source, reduction, out)

@@ -58,7 +58,8 @@ def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
 def _pieces(source: Source) -> Iterator[tuple[int, Block, Tensor]]:
     """Yield (first column, rows, their addresses): in place where that can be."""
     offset = 0
-    if source.mixing is None and all(_adjacent(block, source.rows) for block in source.blocks):
+    in_place = source.mixing is None and all(base is None for base in source.bases)
+    if in_place and all(_adjacent(block, source.rows) for block in source.blocks):
         tables = [[block[row].data_ptr() for row in source.rows] for block in source.blocks]
         # One transfer for all blocks.
         for block, table in zip(

@@ -11,20 +11,22 @@ from torch import Tensor
 
 from byzflower.kernels.reduction import Block
 
-__all__ = ["Source"]
+__all__ = ["Source", "differences"]
 
 
 @dataclass(frozen=True)
 class Source:
     """Blocks of rows and what to do to them before they are reduced.
 
-    ``rows`` picks rows by index; ``mixing`` (m, rows) then replaces them by combinations of them,
-    a chunk of columns at a time: the matrix of all mixed rows never exists.
+    ``rows`` picks rows by index; where a block has a base (c,), it is taken from them; ``mixing``
+    (m, rows) then replaces them by combinations of them. All of it happens a chunk of columns at a
+    time: the matrix of all differences or mixed rows never exists.
     """
 
     blocks: tuple[Block, ...]
     rows: tuple[int, ...]
     mixing: Tensor | None
+    bases: tuple[Tensor | None, ...]
 
     @classmethod
     def of(
@@ -32,15 +34,17 @@ class Source:
         blocks: Iterable[Block],
         mixing: np.ndarray | Tensor | None = None,
         rows: Sequence[int] | None = None,
+        bases: Sequence[Tensor | None] | None = None,
     ) -> Source:
         """Bring the arguments of :func:`byzflower.kernels.reduce` into their simplest form.
 
         Rows that no combination uses are not read; a mixing matrix that selects is a selection.
         """
         blocks = tuple(blocks)
+        bases = (None,) * len(blocks) if bases is None else tuple(bases)
         chosen = np.arange(len(blocks[0])) if rows is None else np.asarray(rows, dtype=np.intp)
         if mixing is None:
-            return cls(blocks, tuple(chosen.tolist()), None)
+            return cls(blocks, tuple(chosen.tolist()), None, bases)
         matrix = np.asarray(mixing, dtype=np.float64)
         if matrix.ndim != 2 or matrix.shape[1] != len(chosen):
             raise ValueError(
@@ -48,11 +52,11 @@ class Source:
                 f"found shape {matrix.shape}"
             )
         if (np.count_nonzero(matrix, axis=1) == 1).all() and (matrix.sum(axis=1) == 1).all():
-            return cls(blocks, tuple(chosen[matrix.argmax(axis=1)].tolist()), None)
+            return cls(blocks, tuple(chosen[matrix.argmax(axis=1)].tolist()), None, bases)
         used = np.flatnonzero(np.count_nonzero(matrix, axis=0))
         if not used.size:
             used = np.array([0])
-        return cls(blocks, tuple(chosen[used].tolist()), torch.from_numpy(matrix[:, used]))
+        return cls(blocks, tuple(chosen[used].tolist()), torch.from_numpy(matrix[:, used]), bases)
 
     @property
     def m(self) -> int:
@@ -77,24 +81,45 @@ class Source:
         nonzero = self.mixing[self.mixing != 0].abs()
         return bool((nonzero < torch.finfo(torch.float32).tiny).any())
 
-    def part(self, block: Block, start: int, stop: int) -> Tensor:
-        """Return some columns of a block's chosen rows, before mixing, in their own dtype."""
-        return torch.stack([block[row][start:stop] for row in self.rows]).detach()
+    def part(self, index: int, start: int, stop: int) -> Tensor:
+        """Return some columns of a block's chosen rows, in their own dtype: no base, no mixing."""
+        return torch.stack([self.blocks[index][row][start:stop] for row in self.rows]).detach()
 
     def chunks(self, columns: int) -> Iterator[tuple[int, Tensor]]:
         """Yield (first column, (m, ≤ columns) tensor in the compute dtype), in order."""
         offset = 0
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             dtype = compute_dtype(block)
             work = torch.float64 if self.needs_float64 else dtype
             weights = None if self.mixing is None else self.mixing.to(self.device, work)
             width = block[0].numel()
             for start in range(0, width, columns):
-                chunk = self.part(block, start, start + columns)
+                chunk, base = self.part(index, start, start + columns), self.bases[index]
+                if base is not None:
+                    chunk = differences([*chunk], base[start : start + columns])
                 if weights is not None:
                     chunk = weights @ chunk.to(work)
                 yield offset + start, chunk.to(dtype)
             offset += width
+
+
+def differences(rows: Sequence[Tensor], base: Tensor) -> Tensor:
+    """Return rows (c,) less a base (c,) as one (n, c) tensor, in float32, or float64 for float64.
+
+    >>> differences([torch.tensor([1.5], dtype=torch.bfloat16)], torch.ones(1))
+    tensor([[0.5000]])
+    """
+    wide = torch.promote_types(rows[0].dtype, torch.float32)
+    out = torch.empty((len(rows), base.numel()), dtype=wide, device=base.device)
+    base = base.to(wide)
+    if base.device.type != "cpu" or rows[0].dtype != wide:
+        for row, target in zip(rows, out, strict=True):
+            torch.sub(row, base, out=target)
+        return out
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite, and found as such
+        for row, target in zip(rows, out.numpy(), strict=True):  # on this thread alone
+            np.subtract(row.numpy(), base.numpy(), out=target)
+    return out
 
 
 def compute_dtype(block: Block) -> torch.dtype:

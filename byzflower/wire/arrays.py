@@ -12,7 +12,7 @@ import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
-__all__ = ["SharedArray", "to_record", "to_tensor"]
+__all__ = ["SharedArray", "shared_tensor", "to_record", "to_tensor"]
 
 # Flower's name for arrays serialised by `numpy.save`.
 NUMPY_STYPE = "numpy.ndarray"
@@ -88,6 +88,29 @@ class SharedArray(Array):
 
     def _view(self) -> npt.NDArray[Any]:
         return self.tensor.cpu().numpy()
+
+
+def shared_tensor(values: npt.NDArray[Any]) -> Tensor:
+    """Return a tensor on the array's memory, which nobody may write to.
+
+    Memory that is read-only (a message's bytes) is no exception; values that are not aligned are
+    copied.
+
+    >>> shared_tensor(np.frombuffer(np.arange(2.0).tobytes()))
+    tensor([0., 1.], dtype=torch.float64)
+    """
+    if not values.flags.aligned:
+        values = values.copy()
+    return torch.from_numpy(np.asarray(_Writable(values)))
+
+
+class _Writable:
+    """An array's memory in the form that torch asks for: it has no tensors that are read-only."""
+
+    def __init__(self, values: npt.NDArray[Any]) -> None:
+        self.values = values  # keeps the memory alive
+        address, _ = values.__array_interface__["data"]
+        self.__array_interface__ = {**values.__array_interface__, "data": (address, False)}
 
 
 def to_tensor(array: Array) -> Tensor:

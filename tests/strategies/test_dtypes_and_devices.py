@@ -12,6 +12,7 @@ from flwr.serverapp.strategy import (
     FedAvg,
 )
 
+import byzflower as bf
 from byzflower.strategies import (
     Robust,
     ServerSGD,
@@ -54,6 +55,32 @@ def test_shared_arrays_reach_the_rule_without_a_copy(
     np.testing.assert_allclose(
         to_tensor(arrays["w"]), MODEL["w"] - 0.1 * before.mean(0).reshape(2, 2).numpy(), rtol=1e-6
     )
+
+
+def test_bytes_are_read_where_they_lie(
+    make_content: Any, make_round: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"w": np.ones((40, 50), np.float32), "f": np.asfortranarray(np.ones((3, 2), "f4"))}
+    contents = [make_content({k: v + np.float32(s) for k, v in model.items()}) for s in STEPS]
+    sent = [{k: a.data for k, a in c["arrays"].items()} for c in contents]
+    before = [{k: bytes(bytearray(data)) for k, data in record.items()} for record in sent]
+    seen = []
+    explain = bf.TrimmedMean._explain
+
+    def spy(self: Any, updates: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(updates)
+        return explain(self, updates, *args, **kwargs)
+
+    monkeypatch.setattr(bf.TrimmedMean, "_explain", spy)
+    strategy = Robust(FedAvg(), "trimmed_mean", 1)
+    arrays, _ = make_round(strategy, model, 5).run(contents)
+    rows, _ = seen[0].blocks
+    for row, record in zip(rows, sent, strict=True):
+        start = np.frombuffer(record["w"], np.uint8).ctypes.data
+        assert start < row.data_ptr() < start + len(record["w"])
+    assert sent == before
+    np.testing.assert_allclose(arrays["w"].numpy(), 1.3, rtol=1e-6)
+    np.testing.assert_allclose(arrays["f"].numpy(), 1.3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

@@ -13,7 +13,7 @@ from byzflower.kernels.cpu.compiler import available
 from byzflower.kernels.cpu.element import TILE, name_of
 from byzflower.kernels.cpu.reductions import Kernel, compiled
 from byzflower.kernels.cpu.weights import Weights
-from byzflower.kernels.reduction import Block, Reduction
+from byzflower.kernels.reduction import Reduction
 from byzflower.kernels.source import Source, compute_dtype
 from byzflower.threads import on_threads
 
@@ -53,11 +53,11 @@ def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
         dtype: None if source.mixing is None else Weights.of(source.mixing, dtype)
         for dtype in dtypes
     }
-    for block in source.blocks:
+    for index, block in enumerate(source.blocks):
         width = block[0].numel()
         if width:
             target = out[offset : offset + width]
-            job = _Job.of(source, reduction, block, weights[compute_dtype(block)], target)
+            job = _Job.of(source, reduction, index, weights[compute_dtype(block)], target)
             spans.extend(job.spans())
         offset += width
 
@@ -69,7 +69,7 @@ class _Job:
     """One block: its kernel, its rows' addresses (None if not readable in place), its results."""
 
     source: Source
-    block: Block
+    index: int
     kernel: Kernel
     weights: Weights | None
     addresses: Addresses | None
@@ -80,15 +80,16 @@ class _Job:
         cls,
         source: Source,
         reduction: Reduction,
-        block: Block,
+        index: int,
         weights: Weights | None,
         out: Tensor,
     ) -> _Job:
-        kernel = compiled(reduction, source.m, name_of(block[0].dtype), weights is not None)
-        rows = source.rows
+        block, rows, based = source.blocks[index], source.rows, source.bases[index] is not None
+        dtype = name_of(block[0].dtype)
+        kernel = compiled(reduction, source.m, dtype, weights is not None, based)
         if weights is not None:
             rows = tuple(rows[row] for row in weights.order)
-        return cls(source, block, kernel, weights, addresses(block, rows), out)
+        return cls(source, index, kernel, weights, addresses(block, rows), out)
 
     def spans(self) -> list[_Span]:
         width = self.out.numel()
@@ -106,11 +107,14 @@ class _Span:
 
     def run(self) -> None:
         job, start, stop, width = self.job, self.start, self.stop, self.stop - self.start
-        dtype, weights, places = compute_dtype(job.block), job.weights, job.addresses
+        dtype = compute_dtype(job.source.blocks[job.index])
+        weights, places, base = job.weights, job.addresses, job.source.bases[job.index]
         if places is None or width < TILE:
-            part = job.source.part(job.block, start, stop)
-            rows = part.new_zeros(len(part), max(width, TILE))
-            rows[:, :width] = part
+            rows = job.source.part(job.index, start, stop)
+            if width < TILE:
+                rows = torch.nn.functional.pad(rows, (0, TILE - width))
+            if base is not None:
+                base = torch.nn.functional.pad(base[start:stop], (0, rows.shape[1] - width))
             order = range(len(rows)) if weights is None else weights.order
             places, start, stop = stacked(rows, order), 0, rows.shape[1]
         target = job.out[self.start : self.stop]
@@ -119,6 +123,7 @@ class _Span:
         work = torch.empty(job.kernel.work + 64, dtype=torch.uint8)
         job.kernel.run(
             places.ctypes.data,
+            0 if base is None else base.data_ptr(),
             0 if weights is None else weights.values.data_ptr(),
             0 if weights is None else weights.counts.data_ptr(),
             start,

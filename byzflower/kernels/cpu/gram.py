@@ -39,22 +39,26 @@ class CentredRows:
     pieces
         The ranges, each n tensors of c elements or an (n, c) tensor; read in place where a row's
         elements are adjacent.
+    bases
+        For each range a vector of c elements that is taken from its rows, in their dtype; None
+        where there is none in any.
     """
 
-    def __init__(self, pieces: Sequence[Block]) -> None:
+    def __init__(self, pieces: Sequence[Block], bases: Sequence[Tensor] | None = None) -> None:
         self.n = len(pieces[0])
-        self._function = _function(name_of(pieces[0][0].dtype))
+        self._function = _function(name_of(pieces[0][0].dtype), bases is not None)
         self._ranges: list[tuple[Addresses, int]] = []
         self._copies: list[Tensor] = []
         width = Element(name_of(pieces[0][0].dtype)).x.lanes
         rests = []
-        for piece in pieces:
+        for i, piece in enumerate(pieces):
+            rows = piece if bases is None else (*piece, bases[i])
             columns = piece[0].numel()
             whole = columns - columns % width
             if whole:
-                self._ranges.append((self._in_place(piece), whole))
+                self._ranges.append((self._in_place(rows), whole))
             if whole < columns:
-                rests.append(torch.stack([row[whole:] for row in piece]))
+                rests.append(torch.stack([row[whole:] for row in rows]))
         if rests:
             rest = torch.cat(rests, dim=1)
             rest = torch.nn.functional.pad(rest, (0, -rest.shape[1] % width))
@@ -71,17 +75,20 @@ class CentredRows:
         )
 
     def _in_place(self, piece: Block) -> Addresses:
-        found = addresses(piece, range(self.n))
+        found = addresses(piece, range(len(piece)))
         if found is None:
             copy = torch.stack([*piece])
-            found = stacked(copy, range(self.n))
+            found = stacked(copy, range(len(piece)))
             piece = copy
         # An address keeps nothing alive.
         self._copies.extend([piece] if isinstance(piece, Tensor) else piece)
         return found
 
     def products(self, middle: int) -> npt.NDArray[np.float64]:
-        """Gram matrix of (r, x_1 − r, …, x_n − r) for r = row ``middle``, shape (n + 1, n + 1)."""
+        """Gram matrix of (r, x_1 − r, …, x_n − r) for r = row ``middle``, shape (n + 1, n + 1).
+
+        With bases b the rows x are y − b, and y_i − y_j takes the place of x_i − x_j.
+        """
         count = self.n + 1
         side = max(-(-count // size) * size for size in (_ROWS, _COLUMNS))
         tile = min(_WIDEST_TILE, max(1, _TILE_ELEMENTS // side // 64) * 64)
@@ -103,16 +110,17 @@ class CentredRows:
 
 
 @cache
-def _function(dtype: str) -> Function:
+def _function(dtype: str, based: bool) -> Function:
     arguments = compiler.POINTER, *[compiler.INDEX] * 5, *[compiler.POINTER] * 2
-    return Function(_text(Element(dtype)), "gram", *arguments)
+    return Function(_text(Element(dtype), based), "gram", *arguments)
 
 
-def _text(element: Element) -> str:
+def _text(element: Element, based: bool = False) -> str:
     """``gram(rows, n, middle, columns, tile, side, work, out)`` adds the products to ``out``.
 
-    ``work`` holds ``side`` rows of a centred tile, those beyond n + 1 zeros; of ``out`` only the
-    lower triangle is complete. ``columns`` is a multiple of a vector's width.
+    ``rows`` lists n addresses and, if there is a base, its address after them; ``work`` holds
+    ``side`` rows of a centred tile, those beyond n + 1 zeros; of ``out`` only the lower triangle is
+    complete. ``columns`` is a multiple of a vector's width.
     """
     emitter = Emitter()
     numbers = dict.fromkeys(("n", "middle", "columns", "tile", "side"), INDEX)
@@ -134,6 +142,8 @@ def _text(element: Element) -> str:
             width = (left < tile).where(left, tile)
             tile_of = _Tile(element, tiles.index, width, work, stride)
             tile_of.centre(rows, n, centre)
+            if based:
+                tile_of.take_from_centre(emitter.load_pointer(rows, n))
             tile_of.multiply(n + 1, out, side)
     return emitter.text()
 
@@ -166,6 +176,15 @@ class _Tile:
                 middle = emitter.load(element.x, emitter.place(work, column.index, "float"))
                 difference = element.load(place) - middle
                 emitter.store(difference, emitter.place(target, column.index, "float"))
+
+    def take_from_centre(self, base: Value) -> None:
+        """Take the base from the centre; in the rows' differences to the centre it cancels."""
+        element, work, emitter = self.element, self.work, base.emitter
+        source = emitter.place(base, self.start, element.number)
+        with emitter.loop(0, self.width, element.x.lanes) as column:
+            target = emitter.place(work, column.index, "float")
+            value = element.load(emitter.place(source, column.index, element.number))
+            emitter.store(emitter.load(element.x, target) - value, target)
 
     def multiply(self, count: Value, out: Value, side: Value) -> None:
         """Add a tile's products, a few rows by a few columns of the lower triangle at a time."""

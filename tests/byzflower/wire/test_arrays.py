@@ -9,6 +9,7 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 
 from byzflower.strategies import SharedArray, to_record, to_tensor
+from byzflower.wire.arrays import shared_tensor
 
 try:
     from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
@@ -87,6 +88,22 @@ def test_record_reads_as_a_state_dict() -> None:
 def test_the_array_record_constructor_still_works() -> None:
     record = ArrayRecord({"w": SharedArray(torch.ones(2))})
     assert to_tensor(record["w"]).equal(torch.ones(2))
+
+
+def test_a_tensor_on_bytes_shares_them() -> None:
+    data = bytes(4) + np.arange(6, dtype=np.float32).tobytes()
+    values = np.frombuffer(data, np.float32, offset=4).reshape(2, 3)
+    tensor = shared_tensor(values)
+    assert tensor.data_ptr() == values.ctypes.data
+    values = None
+    assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]  # it keeps them alive
+
+
+def test_values_that_are_not_aligned_are_copied() -> None:
+    data = bytes(3) + np.arange(6, dtype=np.float64).tobytes()
+    tensor = shared_tensor(np.frombuffer(data, np.float64, offset=3))
+    assert tensor.data_ptr() % 8 == 0
+    assert tensor.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_non_contiguous_tensor_keeps_its_values() -> None:
