@@ -67,3 +67,18 @@ def draw() -> Callable[[np.random.Generator, str, tuple[int, int], torch.dtype],
         return torch.from_numpy(choices[style]()).to(dtype)
 
     return values
+
+
+@pytest.fixture(scope="session")
+def assert_close() -> Callable[..., None]:
+    """Allow one rounding to the result's dtype, and float64 rounding of what was summed."""
+
+    def check(
+        found: torch.Tensor, expected: np.ndarray, sizes: np.ndarray, rounding: float = 0.0
+    ) -> None:
+        info = torch.finfo(found.dtype)
+        result_rounding = np.minimum(np.abs(expected), info.max) * info.eps + info.tiny * info.eps
+        allowed = result_rounding + sizes * (2.0**-48 + rounding)
+        np.testing.assert_array_less(np.abs(found.double().numpy() - expected), allowed + 5e-324)
+
+    return check

@@ -1,19 +1,16 @@
-"""Closed forms, machine code and tiles against sorting everything."""
+"""Tiles of many candidates, in tensor operations and machine code, against sorting everything."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from byzflower.attack.search import coordinatewise, tile
 from byzflower.attack.search.coordinatewise import Arrangement, Column, reduce_columns
-from byzflower.attack.search.insertion import inserted, sort_rows
-from byzflower.attack.search.tile import Line, Pattern, Tile
+from byzflower.attack.search.insertion import sort_rows
+from byzflower.attack.search.tile import Line
 from byzflower.kernels import Reduction, reference
-from byzflower.kernels.cpu.effects import fused
 
 
 @pytest.mark.parametrize("n", range(1, 9))
@@ -35,57 +32,6 @@ def reduced(rows: torch.Tensor, reduction: Reduction) -> torch.Tensor:
         reference.trimmed_mean if reduction.kind == "trimmed_mean" else reference.around_median
     )
     return function(rows, reduction.count)
-
-
-def closed_patterns() -> list[Pattern]:
-    """All patterns of up to nine rows and five copies that have a closed form."""
-    patterns = [
-        Pattern(reduction, tuple(range(p)), p, copies)
-        for p in range(1, 10)
-        for copies in range(6)
-        for reduction in (
-            *(Reduction("trimmed_mean", trim) for trim in range((p + copies + 1) // 2)),
-            *(Reduction("around_median", keep) for keep in range(1, p + copies + 1)),
-        )
-    ]
-    return [pattern for pattern in patterns if pattern.is_closed]
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(closed_patterns()), st.integers(0, 10**6))
-def test_inserting_is_sorting_with_the_copies(pattern, seed) -> None:
-    p, copies = len(pattern.rows), pattern.copies
-    rng = torch.Generator().manual_seed(seed)
-    rows = torch.randn(p, 7, generator=rng, dtype=torch.float64)
-    values = torch.randn(4, 7, generator=rng, dtype=torch.float64) * torch.tensor(
-        [[0.1], [1.0], [4.0], [1e6]]
-    )
-    found = inserted(sort_rows(list(rows.clone())), values, copies, pattern.reduction)
-    for value, one in zip(values, found, strict=True):
-        everyone = torch.cat([rows, value.expand(copies, -1)])
-        torch.testing.assert_close(one, reduced(everyone, pattern.reduction))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize(
-    "reduction",
-    [Reduction("trimmed_mean", 3), Reduction("trimmed_mean", 4), Reduction("around_median", 9)],
-    ids=str,
-)
-@pytest.mark.parametrize("copies", [0, 1, 3])
-def test_machine_code_equals_tensor_operations(reduction, copies, dtype, monkeypatch) -> None:
-    code = fused(reduction, 10, copies, dtype)
-    if code is None:
-        pytest.skip("needs llvmlite")
-    rng = torch.Generator().manual_seed(0)
-    rows = torch.randn(10, 5000, generator=rng, dtype=dtype)
-    line = Line(rows, rows.mean(dim=0), np.ones(6), np.arange(6.0), rows.std(dim=0))
-    scalars = torch.rand(6, 4, generator=rng, dtype=torch.float64) * 3
-    part = Tile(line, slice(0, 5000), np.eye(10))
-    pattern = Pattern(reduction, tuple(range(10)), 4, copies)
-    compiled = part.sums(pattern, scalars)
-    monkeypatch.setattr(tile, "fused", lambda *_: None)
-    torch.testing.assert_close(compiled, part.sums(pattern, scalars), rtol=2e-5, atol=0)
 
 
 def example(d: int, dtype: torch.dtype) -> tuple[Line, list[Column]]:
