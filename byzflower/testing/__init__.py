@@ -2,8 +2,9 @@
 
 ``check_rule``, ``check_preaggregator``, ``check_attack``, ``check_client`` and ``check_strategy``
 take what you wrote and raise a ``ContractError`` with one line for each check that fails. This
-package's own tests call the same functions. They need no test runner; only ``check_client`` and
-``check_strategy`` import Flower. ``hostile`` is the corpus of hostile replies.
+package's own tests call the same functions. They need no test runner; only ``check_client``,
+``check_strategy`` and ``fuzz_strategy`` (uploads with mutated bytes) import Flower. ``hostile`` is
+the corpus of hostile replies.
 
 >>> from byzflower.testing import check_rule
 >>> check_rule("nnm > trimmed_mean")
@@ -30,16 +31,19 @@ __all__ = [
     "check_preaggregator",
     "check_rule",
     "check_strategy",
+    "fuzz_strategy",
 ]
 
 if TYPE_CHECKING:
     from byzflower.testing.clients import CLIENT_CHECKS, check_client
+    from byzflower.testing.fuzzing import fuzz_strategy
     from byzflower.testing.strategies import check_strategy
 
 _IMPORT_FLOWER = {
     "CLIENT_CHECKS": "clients",
     "check_client": "clients",
     "check_strategy": "strategies",
+    "fuzz_strategy": "fuzzing",
 }
 
 

@@ -81,7 +81,7 @@ def honest_reply(
     return RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics})
 
 
-def npy(array: Values, **header: object) -> bytes:
+def npy(array: Values, *, version: int = 1, **header: object) -> bytes:
     """Return the bytes that `numpy.save` writes, with fields of the header replaced."""
     fields = {
         "descr": np.lib.format.dtype_to_descr(array.dtype),
@@ -89,7 +89,8 @@ def npy(array: Values, **header: object) -> bytes:
         "shape": array.shape,
     } | header
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, fields)
+    write = {1: np.lib.format.write_array_header_1_0, 2: np.lib.format.write_array_header_2_0}
+    write[version](stream, fields)
     return stream.getvalue() + array.tobytes()
 
 
@@ -118,9 +119,10 @@ def _bytes(name: str, data: bytes, reason: str = "bytes") -> None:
     _array(name, reason, Array("float32", (4, 3), "numpy.ndarray", data))
 
 
-def _header(name: str, shape: bytes, reason: str | None = "bytes", end: bytes = b"\n") -> None:
+def _header(name: str, shape: bytes, reason: str | None = "bytes", padding: int = 0) -> None:
     """Enter a kind with a header written by hand before the right bytes."""
-    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + b"), }" + end
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + b"), }"
+    header += b" " * padding + b"\n"
     data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + _W.tobytes()
     _array(name, reason, Array("float32", (4, 3), "numpy.ndarray", data))
 
@@ -234,6 +236,11 @@ _kind(
 _declares("an empty shape declared", "shape", shape=())
 _declares("a negative shape declared", "shape", shape=(-4, -3))
 _declares("a huge shape declared", "shape", shape=(2**62,))
+_array(
+    "a huge shape declared and in the bytes",
+    "shape",
+    Array("float32", (2**62,), "numpy.ndarray", npy(_W, shape=(2**62,))),
+)
 _declares("a shape of 4,000 dimensions", "shape", shape=(1,) * 4000)
 _declares("another shape declared", "shape", shape=(3, 4))
 _bytes("another shape in the bytes", npy(_W.T))
@@ -286,6 +293,12 @@ _header("long integers of Python 2", b"4L, 3L")
 _header("a product in the shape", b"2*2, 3")
 _header("a call in the shape", b"__import__('os').getpid(), 3")
 _header("a header without padding", b"4, 3", reason=None)
+_header("a header padded to 16 bytes", b"4, 3", reason=None, padding=9)
+_array(
+    "version 2.0 of .npy",
+    None,
+    Array("float32", (4, 3), "numpy.ndarray", npy(_W, version=2)),
+)
 
 _array("NaN", "non-finite", np.full_like(_W, np.nan))
 _array("one NaN", "non-finite", np.where(_W.max() == _W, np.float32(np.nan), _W))
@@ -323,6 +336,7 @@ _array("the step backwards, 100 ×", None, (_W - 30).astype(np.float32))
 _array("zeros", None, np.zeros_like(_W))
 _array("Fortran order", None, np.asfortranarray(_W))
 
+_array("a shared tensor", None, SharedArray(torch.from_numpy(_W)))
 _array("a shared tensor of another shape", "shape", SharedArray(torch.zeros(3, 4)))
 _array("a shared tensor of bfloat16", "dtype", SharedArray(torch.zeros(4, 3, dtype=torch.bfloat16)))
 _array("a shared tensor without values", "stype", SharedArray(torch.zeros(4, 3, device="meta")))

@@ -12,37 +12,44 @@ from flwr.serverapp.strategy import Strategy
 
 from byzflower.wire.flower_internals import Stamp, assume_identity
 
-__all__ = ["NODES", "Round"]
+__all__ = ["NODES", "Nodes", "Round"]
 
 NODES = tuple(range(101, 113))
 """Twelve nodes: eleven honest ones and, in their middle, the attacker."""
 
 
-class _Nodes(Grid):
+class Nodes(Grid):
     """A grid that knows its nodes; nothing is sent."""
 
     def set_run(self, run: Any) -> None:
+        """Raise: there is no run."""
         raise NotImplementedError
 
     @property
     def run(self) -> Any:
+        """Raise: there is no run."""
         raise NotImplementedError
 
     def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        """Raise: messages are made without a grid."""
         raise NotImplementedError
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Raise: nothing is sent."""
         raise NotImplementedError
 
     def pull_messages(self, *args: Any, **kwargs: Any) -> Iterable[Message]:
+        """Raise: nothing is sent."""
         raise NotImplementedError
 
     def get_node_ids(self) -> Iterable[int]:
+        """Return the ids of the twelve nodes."""
         return list(NODES)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
+        """Raise: nothing is sent."""
         raise NotImplementedError
 
 
@@ -54,7 +61,7 @@ class Round:
     ) -> None:
         assume_identity(1)
         record = ArrayRecord({key: Array(value) for key, value in model.items()})
-        messages = list(strategy.configure_train(number, record, ConfigRecord(), _Nodes()))
+        messages = list(strategy.configure_train(number, record, ConfigRecord(), Nodes()))
         stamp = Stamp(1)
         for message in messages:
             stamp.mark(message)

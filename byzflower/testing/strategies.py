@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import time
-import tracemalloc
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ArrayRecord, Message
+from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp.strategy import Strategy
 
 from byzflower.testing.contract import ContractError
 from byzflower.testing.hostile import HOSTILE, MODEL, HostileReply, honest_reply
+from byzflower.testing.meter import Meter
 from byzflower.testing.rounds import Round
 
 __all__ = [
     "ATTACKER",
     "CAPTURED",
+    "MEGABYTES",
     "Outcome",
     "Reference",
     "check_strategy",
     "judge",
     "outcome",
+    "outcome_of",
     "play",
 ]
 
@@ -35,8 +36,9 @@ ATTACKER = 5
 """Which of the twelve nodes is malicious; a middle one, as the order must not matter."""
 CAPTURED = 3.0
 """From this many honest deviations on, an aggregate is not that of the honest clients."""
-_SECONDS = 10.0
-_MEGABYTES = 256
+MEGABYTES = 16
+"""More memory than this a round of twelve replies does not take, for a model of few numbers."""
+_SECONDS = 10.0  # of processor time
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,18 @@ class Reference:
         arrays, _ = asked.end(_honest(asked, model, gradient))
         if arrays is None or list(arrays) != list(model):
             raise ContractError("eleven honest replies of twelve lead to no model of these keys")
-        sent = _flat(model)
-        value = _flat({key: array.numpy() for key, array in arrays.items()})
-        if not np.isfinite(value).all() or np.array_equal(value, sent):
+        honest = [i for i in range(len(asked.asked)) if i != ATTACKER]
+        found = cls.at(arrays, [honest_reply(i, model, gradient=gradient) for i in honest])
+        if not np.isfinite(found.value).all() or np.array_equal(found.value, _flat(model)):
             raise ContractError("eleven honest replies of twelve do not move the model")
-        replies = [honest_reply(i, model, gradient=gradient) for i in range(len(asked.asked))]
-        rows = np.stack(
-            [_flat({k: a.numpy() for k, a in r.array_records["arrays"].items()}) for r in replies]
-        )
-        rows = np.delete(rows, ATTACKER, axis=0)
-        spread = np.linalg.norm(rows - rows.mean(axis=0), axis=1)
-        return cls(value, float(np.sqrt((spread**2).mean())))
+        return found
+
+    @classmethod
+    def at(cls, arrays: ArrayRecord, replies: Sequence[RecordDict]) -> Reference:
+        """Return the reference of these honest replies, from which ``arrays`` was made."""
+        rows = np.stack([_values(reply.array_records["arrays"]) for reply in replies])
+        distances = np.linalg.norm(rows - rows.mean(axis=0), axis=1)
+        return cls(_values(arrays), float(np.sqrt((distances**2).mean())))
 
 
 def check_strategy(
@@ -193,24 +196,26 @@ def play(
     asked = Round(strategy, model)
     replies = _honest(asked, model, gradient)
     replies[ATTACKER:ATTACKER] = forge(asked.asked[ATTACKER])
-    measured = tracemalloc.is_tracing()
-    if not measured:
-        tracemalloc.start()
-    tracemalloc.reset_peak()
-    held, start = tracemalloc.get_traced_memory()[0], time.monotonic()
+    return outcome_of(lambda: asked.end(replies)[0], reference, model)
+
+
+def outcome_of(
+    aggregate: Callable[[], ArrayRecord | None],
+    reference: Reference,
+    model: ModelArrays = MODEL,
+    *,
+    memory: bool = True,
+) -> Outcome:
+    """Judge what a call makes of a round's replies, and what it takes (``memory``, see `Meter`)."""
     try:
-        arrays, _ = asked.end(replies)
+        with Meter(memory=memory) as spent:
+            arrays = aggregate()
     except Exception as error:  # what this is all about
         return Outcome(f"raises {type(error).__name__}")
-    finally:
-        seconds = time.monotonic() - start
-        used = (tracemalloc.get_traced_memory()[1] - held) / 2**20
-        if not measured:
-            tracemalloc.stop()
-    if seconds > _SECONDS:
-        return Outcome("slow", detail=f"{seconds:.0f} s")
-    if used > _MEGABYTES:
-        return Outcome("memory", detail=f"{used:.0f} MB")
+    if spent.seconds > _SECONDS:
+        return Outcome("slow", detail=f"{spent.seconds:.0f} s")
+    if spent.megabytes > MEGABYTES:
+        return Outcome("memory", detail=f"{spent.megabytes:.0f} MB")
     return judge(arrays, reference, model)
 
 
@@ -251,6 +256,10 @@ def _honest(asked: Round, model: ModelArrays, gradient: bool) -> list[Message]:
         for i, message in enumerate(asked.asked)
         if i != ATTACKER
     ]
+
+
+def _values(record: ArrayRecord) -> npt.NDArray[np.float64]:
+    return _flat({key: array.numpy() for key, array in record.items()})
 
 
 def _flat(arrays: ModelArrays) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from importlib import import_module
 from logging import LogRecord
@@ -34,8 +34,10 @@ __all__ = [
     "UnsupportedFlowerError",
     "assume_identity",
     "bound_transfers",
+    "deflated",
     "duplicate",
     "empty_run",
+    "inflated",
     "is_count_of_replies",
     "is_from_flower",
     "is_of_the_transport",
@@ -129,6 +131,7 @@ def empty_run(run_id: int) -> Any:
 # What FedAvg and its children log about the replies of a round.
 _COUNTS = "%s: Received %s results and %s failures"
 _TRANSPORTS = frozenset({"grpc", "httpcore", "httpx", "requests"})
+_OBJECTS = "flwr.supercore.inflatable.inflatable_object"
 # Flower's errors for objects that were announced and are not there.
 _UPLOADS = frozenset({"ObjectIdNotPreregisteredError", "ObjectPullError", "ObjectUnavailableError"})
 
@@ -272,10 +275,36 @@ def _bound_inflation() -> None:
 
 def _joined_size(content: bytes, children: dict[str, Any]) -> int:
     """Return the bytes an array's chunks take when joined as often as it names them."""
-    module = import_module("flwr.supercore.inflatable.inflatable_object")
+    module = import_module(_OBJECTS)
     body = json.loads(module.get_object_body(content, Array))
     names = module.get_object_children_ids_from_object_content(content)
     return sum(len(children[names[i]].data) for i in body["arraychunk_ids"])
+
+
+def deflated(message: Message) -> tuple[str, dict[str, bytes]]:
+    """Return the id of a message's object, and the bytes of each object it consists of by id.
+
+    They are what a node uploads for the message.
+    """
+    objects = import_module(_OBJECTS).get_all_nested_objects(message)
+    return message.object_id, {key: item.deflate() for key, item in objects.items()}
+
+
+def inflated(object_id: str, objects: Mapping[str, bytes]) -> Any:
+    """Return the object that was uploaded under an id, as Flower's grids make it of the bytes.
+
+    Whatever may be wrong with the bytes raises; what is returned need not be a message.
+
+    Examples
+    --------
+    >>> from flwr.app import Message, RecordDict
+    >>> assume_identity(1)
+    >>> name, objects = deflated(Message(RecordDict(), dst_node_id=2, message_type="train"))
+    >>> inflated(name, objects).metadata.dst_node_id
+    2
+    """
+    inflate = import_module("flwr.supercore.inflatable.inflatable_utils")
+    return inflate.inflate_object_from_contents(object_id, dict(objects))
 
 
 def _set(message: Message, name: str, value: object) -> None:

@@ -29,7 +29,7 @@ import byzflower
 from byzflower.strategies import Robust
 from byzflower.testing.hostile import HOSTILE
 from byzflower.testing.rounds import NODES
-from byzflower.testing.strategies import CAPTURED, Outcome, Reference, outcome
+from byzflower.testing.strategies import CAPTURED, MEGABYTES, Outcome, Reference, outcome
 
 __all__ = ["FINE", "LIMIT", "STRATEGIES", "Cells", "cell", "column", "page", "table"]
 
@@ -165,6 +165,7 @@ def page(cells: Cells) -> str:
             "- **NaN**, **wrong shape**, **another dtype**, **other keys**, **model unchanged**: "
             "what the new model is;",
             f"- **hangs**: not done after 10 to {LIMIT:.0f} seconds;",
+            f"- **memory**: more than {MEGABYTES} MB are held at a time, for a model of 60 bytes;",
             "- **fine**: none of these.",
             "",
             "`check_strategy` of `byzflower.testing` plays the same replies against a strategy of "
