@@ -1,11 +1,22 @@
-"""Experiments: data sets, partitions, models, engines, the command line and benchmarks.
+"""Data sets, partitions, models, engines and experiments: everything around a training run.
 
-``experiment`` holds every option of a training run, ``runner`` carries one out: ``tasks`` prepares
-its clients and ``server`` its strategy, and an engine of ``engines`` runs them. ``recording``
-writes ``results``, which ``plots`` draws. ``datasets``, ``partitions`` and ``models`` are
-registered by name. ``deployment`` starts Flower's own processes on this machine; ``quickstart`` is
-a Flower app.
-
-``cli`` is the command ``byzflower``, ``bench`` its benchmarks. Nothing is imported here, so that
-the command line starts at once; import from the modules.
+Nothing is imported here, so that the command line starts at once; import from the modules. Only
+``load_results``, the way to whatever was recorded, is at hand here, too, and loads when asked for.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byzflower.simulations.frame import load_results
+
+__all__ = ["load_results"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_results":
+        from byzflower.simulations.frame import load_results  # noqa: PLC0415
+
+        return load_results
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_figure", "plot_accuracy"]
+__all__ = ["COLOURS", "DASHES", "accuracy_figure", "plot_accuracy"]
 
 # Okabe and Ito's palette: told apart with any colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", "-.", ":")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("", "o", "s", "^", "v", "D")
 _WIDTH, _HEIGHT = 8.0, 4.8
 """Inches of a figure without its legend."""
@@ -95,13 +95,13 @@ def _draw(axes: Axes, repetitions: Sequence[Run], varying: Sequence[str], i: int
         return
     values = [[curve[t] for curve in curves] for t in rounds]
     mean = [fmean(at_once) for at_once in values]
-    colour = _COLOURS[i % len(_COLOURS)]
-    dash, marker = i // len(_COLOURS), i // len(_COLOURS) // len(_DASHES)
+    colour = COLOURS[i % len(COLOURS)]
+    dash, marker = i // len(COLOURS), i // len(COLOURS) // len(DASHES)
     axes.plot(
         rounds,
         mean,
         color=colour,
-        linestyle=_DASHES[dash % len(_DASHES)],
+        linestyle=DASHES[dash % len(DASHES)],
         marker=_MARKERS[marker % len(_MARKERS)],
         markevery=max(1, len(rounds) // 10),
         markersize=4,

@@ -138,7 +138,7 @@ class _Recorded:
         self._last, self._best = done, max(self._best, done.accuracy)
         numbers = {"round": done.round, "accuracy": done.accuracy, "loss": done.loss}
         if done.validation is not None:
-            numbers["validation"] = done.validation
+            numbers["validation_accuracy"] = done.validation
         self._results.write("round", self.identity, **self._labels, **numbers, **done.notes)
         if self._on_round is not None:
             self._on_round(done)

@@ -45,6 +45,7 @@ def command(
         str | None, typer.Option("--part", help="run one part of the cells only, such as 3/10")
     ] = None,
     checkpoint_every: CheckpointEvery = 25,
+    report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
 ) -> None:
     """Run every combination of a file's lists, each once.
 
@@ -58,7 +59,7 @@ def command(
     chosen = _part(grid.cells, part)
     folder = out or Path("runs") / file.stem
     options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
-    run_grid(grid, chosen, folder, {}, **options)
+    run_grid(grid, chosen, folder, {}, report=report and part is None, **options)
 
 
 def run_grid(
@@ -66,9 +67,11 @@ def run_grid(
     chosen: Sequence[Cell],
     folder: Path,
     paper: dict[str, Any],
+    *,
+    report: bool,
     **options: Any,
 ) -> None:
-    """Check and run cells with their progress on the screen.
+    """Check and run cells with their progress on the screen, then write the report.
 
     Raises
     ------
@@ -95,6 +98,10 @@ def run_grid(
         line = f"failed twice: {label}: {cause}"
         screen.print(line, soft_wrap=True, markup=False, highlight=False)
     screen.print(f"results in {folder}", soft_wrap=True, markup=False, highlight=False)
+    if report:
+        from byzflower.simulations.report.page import write_report
+
+        screen.print(f"report: {write_report(folder)}", soft_wrap=True, highlight=False)
     if ended.causes:
         raise typer.Exit(1)
 

@@ -1,0 +1,104 @@
+"""A figure with its table and its words, and the look that all figures share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+__all__ = ["Panel", "drawn_axes", "grid_of_axes", "heat", "percent"]
+
+_WIDTH = 8.0
+"""Inches."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure of a report.
+
+    Attributes
+    ----------
+    name : str
+        Of its files.
+    title, text : str
+        Its heading, and what it shows in a sentence or two.
+    figure : Figure or None
+        The drawing; None where the table says it all.
+    table : DataFrame
+        The data drawn.
+    """
+
+    name: str
+    title: str
+    text: str
+    figure: Figure | None
+    table: DataFrame
+
+
+def grid_of_axes(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many axes, at most three beside each other, with one scale."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    size = (_WIDTH, (height + (1.2 if rows == 1 else 0)) * rows)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel().tolist()
+    for left_over in axes[count:]:
+        left_over.set_axis_off()
+    return figure, axes[:count]
+
+
+def drawn_axes(axes: Axes, title: str = "") -> Axes:
+    """Give axes the common look."""
+    import textwrap  # noqa: PLC0415
+
+    axes.set_title(textwrap.fill(title, 38), fontsize=9, loc="left")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    return axes
+
+
+def heat(axes: Axes, table: DataFrame, low: float = 0.0, high: float = 1.0) -> Any:
+    """Draw a table of shares as a heat map with its numbers; cividis is safe for any vision."""
+    values = table.to_numpy(dtype=float)
+    image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+    axes.set_xticks(range(len(table.columns)), [str(c) for c in table.columns], fontsize=8)
+    axes.set_yticks(range(len(table.index)), [str(i) for i in table.index], fontsize=8)
+    if max(map(len, map(str, table.columns))) > 6:
+        axes.tick_params(axis="x", rotation=30)
+    for (row, column), value in _items(values):
+        dark = value < (low + high) / 2
+        axes.text(
+            column,
+            row,
+            "–" if math.isnan(value) else f"{100 * value:.0f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else "black",
+        )
+    return image
+
+
+def percent(value: float) -> str:
+    """Write a share.
+
+    >>> percent(0.7512), percent(float("nan"))
+    ('75.1%', '–')
+    """
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}%"
+
+
+def _items(values: Any) -> Any:
+    import numpy as np  # noqa: PLC0415
+
+    return np.ndenumerate(values)
