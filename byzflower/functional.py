@@ -117,9 +117,11 @@ def caf(x: Rows, f: int) -> Tensor:
     return _rules.CAF()(x, f)
 
 
-def bulyan(x: Rows, f: int, *, inner: str = "krum", p: float = 2.0) -> Tensor:
+def bulyan(
+    x: Rows, f: int, *, inner: str = "krum", p: float = 2.0, outer: str = "around_median"
+) -> Tensor:
     """Select n − 2f rows by ``inner``, then average values nearest the median; see `Bulyan`."""
-    return _rules.Bulyan(inner=inner, p=p)(x, f)
+    return _rules.Bulyan(inner=inner, p=p, outer=outer)(x, f)
 
 
 def monna(x: Rows, f: int, *, trusted: int = 0) -> Tensor:
@@ -159,9 +161,11 @@ def bucketing(x: Rows, f: int, *, s: int, rng: torch.Generator | None = None) ->
     return _mixed(_steps.Bucketing(s=s), x, f, rng)
 
 
-def resampling(x: Rows, f: int, *, s: int, rng: torch.Generator | None = None) -> Tensor:
+def resampling(
+    x: Rows, f: int, *, s: int, faults: str = "worst", rng: torch.Generator | None = None
+) -> Tensor:
     """Average s random rows n times, (n, d); see `Resampling`."""
-    return _mixed(_steps.Resampling(s=s), x, f, rng)
+    return _mixed(_steps.Resampling(s=s, faults=faults), x, f, rng)
 
 
 def _mixed(step: PreAggregator, x: Rows, f: int, rng: torch.Generator | None = None) -> Tensor:

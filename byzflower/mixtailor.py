@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
+from itertools import product
 from typing import ClassVar
 
 import torch
@@ -22,7 +23,7 @@ from byzflower.validation import integer_at_least, non_negative_int
 
 __all__ = ["MixTailor", "default_pool"]
 
-_INNER = ("krum", "mean", "geometric_median", "median")
+_PHASES = ("krum", "geometric_median", "median", "mean")
 
 
 def default_pool() -> tuple[str, ...]:
@@ -30,17 +31,19 @@ def default_pool() -> tuple[str, ...]:
 
     The paper draws the 16 norms of a class from 1 … 16 at random; here each p occurs once, so that
     the pool is always the same. The median does not depend on p; its 16 copies keep the four
-    classes equally probable. Bulyan's inner rules alternate.
+    classes equally probable. Bulyan's 16 members have each of these rules, or the mean, in the
+    selection and in the aggregation phase.
 
     >>> len(default_pool()), default_pool()[2], default_pool()[-1]
-    (64, 'krum(p=3)', 'bulyan(inner=median, p=16)')
+    (64, 'krum(p=3)', 'bulyan(inner=mean, p=16, outer=mean)')
     """
     orders = range(1, 17)
+    phases = zip(orders, product(_PHASES, _PHASES), strict=True)
     return (
         *(f"krum(p={p})" for p in orders),
         *("median" for _ in orders),
         *(f"geometric_median(p={p})" for p in orders),
-        *(f"bulyan(inner={_INNER[(p - 1) % 4]}, p={p})" for p in orders),
+        *(f"bulyan(inner={inner}, p={p}, outer={outer})" for p, (inner, outer) in phases),
     )
 
 
@@ -66,6 +69,13 @@ class MixTailor(Configured, Aggregator):
         drawn twice as often.
     resampling
         Put ``resampling(s=…)`` before every member, for heterogeneous clients.
+    faults
+        How many faulty rows members assume after resampling: ``"same"``, f as in the paper's
+        experiments, or ``"worst"``, s·f, for which fewer are defined; see
+        :class:`~byzflower.Resampling`.
+    without
+        Rules whose members leave the pool, such as ``"bulyan"`` or ``("krum", "median")``
+        (appendix A.8).
 
     How many rules a pool needs: :func:`byzflower.theory.mixtailor.smallest_pool`.
 
@@ -74,6 +84,8 @@ class MixTailor(Configured, Aggregator):
     >>> rule = MixTailor(pool=["krum", "arc > median"], resampling=2)
     >>> rule.spec
     "mixtailor(pool=('krum', 'arc > median'), resampling=2)"
+    >>> len(MixTailor(without="bulyan").members)
+    48
     >>> rows = torch.tensor([[1.0], [1.0], [1.0], [1.0], [1.0], [90.0]])
     >>> MixTailor(pool=["krum", "median"])(rows, f=1)
     tensor([1.])
@@ -84,6 +96,8 @@ class MixTailor(Configured, Aggregator):
 
     pool: Sequence[str | Aggregator] | None = None
     resampling: int | None = None
+    faults: str = "same"
+    without: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.pool is not None:
@@ -94,17 +108,39 @@ class MixTailor(Configured, Aggregator):
             object.__setattr__(self, "pool", tuple(parse(member) for member in self.pool))
         if self.resampling is not None:
             integer_at_least(self.resampling, 1, self.name, "resampling")
-        _pipelines(self.pool, self.resampling)  # refuses what cannot be a member
+            Resampling(self.resampling, self.faults)
+        elif self.faults != "same":
+            raise ValueError(f"`{self.name}` needs resampling where faults is {self.faults!r}")
+        without = (self.without,) if isinstance(self.without, str) else tuple(self.without)
+        object.__setattr__(self, "without", without)
+        self._check_without()
+
+    def _check_without(self) -> None:
+        """Refuse a name that no member has, and a pool of which nothing is left."""
+        names = {member.rule.name for member in _pipelines(self.pool)}
+        for name in self.without:
+            if name not in names:
+                known = ", ".join(sorted(names))
+                raise ValueError(
+                    f"`{self.name}` needs without to name rules of its pool: {known}; "
+                    f"found {name!r}"
+                )
+        if not self.members:
+            raise ValueError(f"`{self.name}` needs a member that without leaves; found none")
 
     @property
     def needs_center(self) -> bool:
         """Whether any member measures against the previous aggregate."""
         return any(member.needs_center for member in self.members)
 
-    @property
+    @cached_property
     def members(self) -> tuple[Pipeline, ...]:
         """The pipelines of the pool, each behind resampling if there is any."""
-        return _pipelines(self.pool, self.resampling)
+        kept = (pipe for pipe in _pipelines(self.pool) if pipe.rule.name not in self.without)
+        if self.resampling is None:
+            return tuple(kept)
+        first = Resampling(self.resampling, self.faults)
+        return tuple(Pipeline((first, *pipe.before), pipe.rule) for pipe in kept)
 
     def defined_members(self, n: int, f: int) -> tuple[Pipeline, ...]:
         """Members that are defined for n rows, f of them possibly faulty."""
@@ -137,16 +173,13 @@ class MixTailor(Configured, Aggregator):
 
 
 @cache
-def _pipelines(
-    pool: Sequence[str | Aggregator] | None, resampling: int | None
-) -> tuple[Pipeline, ...]:
-    before = () if resampling is None else (Resampling(resampling),)
+def _pipelines(pool: Sequence[str | Aggregator] | None) -> tuple[Pipeline, ...]:
     members = []
     for member in map(parse, default_pool() if pool is None else pool):
         if isinstance(member, Rule):
-            members.append(Pipeline(before, member))
+            members.append(Pipeline((), member))
         elif isinstance(member, Pipeline):
-            members.append(Pipeline((*before, *member.before), member.rule))
+            members.append(member)
         else:
             raise ValueError(f"`mixtailor` needs rules or pipelines; found {member.spec!r}")
     return tuple(members)

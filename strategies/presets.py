@@ -184,7 +184,10 @@ class MixTailor(Robust):
     pool : sequence of str or Aggregator, or None
         Rules to draw from; by default the paper's 64 (Section 5).
     resampling : int or None
-        Resample before every member, for heterogeneous data.
+        Resample before every member, for heterogeneous data; members go on assuming f, as in the
+        paper's experiments.
+    without : str or sequence of str
+        Rules whose members leave the pool (appendix A.8).
     server : ServerSGD or None
         Server step and sampling of nodes; by default the paper's Table 1: γ = 0.001, momentum
         0.9, weight decay 1e-4.
@@ -203,11 +206,12 @@ class MixTailor(Robust):
         *,
         pool: Sequence[str | Aggregator] | None = None,
         resampling: int | None = None,
+        without: str | Sequence[str] = (),
         server: ServerSGD | None = None,
         **options: Any,
     ) -> None:
         server = server or ServerSGD(0.001, momentum=0.9, weight_decay=1e-4)
-        rule = bf.MixTailor(pool=pool, resampling=resampling)
+        rule = bf.MixTailor(pool=pool, resampling=resampling, without=without)
         super().__init__(server, rule, num_malicious_nodes, "gradient", **options)
 
 

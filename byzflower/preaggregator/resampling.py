@@ -29,6 +29,15 @@ class Resampling(PreAggregator):
     followed here, draws uniformly among *rows*, which gives a little more (0.50 instead of 0.45 for
     n = 6, s = 2). Needs no distances.
 
+    Parameters
+    ----------
+    s
+        How often each row is drawn, and how many rows a new one averages.
+    faults
+        ``"worst"``: the steps after it assume s·f faulty rows, as many as f can spoil, and
+        n ≥ 2sf + 1 (RS-Byrd-SAGA, Lemma 2). ``"same"``: they assume f, as MixTailor's experiments
+        do; no worst-case guarantee is left, for more than f rows may hold a part of a faulty one.
+
     >>> import torch
     >>> import byzflower as bf
     >>> rows = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
@@ -41,9 +50,12 @@ class Resampling(PreAggregator):
     needs: ClassVar[str] = "n ≥ 2sf+1"
 
     s: int
+    faults: str = "worst"
 
     def __post_init__(self) -> None:
         integer_at_least(self.s, 1, self.name, "s")
+        if self.faults not in ("worst", "same"):
+            raise ValueError(f"`{self.name}` needs faults = worst or same; found {self.faults!r}")
 
     @property
     def needs_gram(self) -> bool:
@@ -52,19 +64,20 @@ class Resampling(PreAggregator):
 
     def feasible(self, n: int, f: int) -> bool:
         """Whether a majority of the new rows is honest in the worst case."""
-        return n >= 2 * self.s * f + 1
+        return n >= 2 * self.counts(n, f)[1] + 1
 
     def check(self, n: int, f: int) -> None:
-        """Raise :class:`InfeasibleError` unless n ≥ 2sf + 1."""
+        """Raise :class:`InfeasibleError` unless a majority of the new rows counts as honest."""
         n, f = non_negative_int(n, "n"), non_negative_int(f, "f")
         if not self.feasible(n, f):
+            needs = self.needs if self.faults == "worst" else "n ≥ 2f+1"
             raise InfeasibleError(
-                f"`{self.name}` needs {self.needs} rows; found n = {n}, f = {f}, s = {self.s}"
+                f"`{self.name}` needs {needs} rows; found n = {n}, f = {f}, s = {self.s}"
             )
 
     def counts(self, n: int, f: int) -> tuple[int, int]:
-        """Return (n, s·f)."""
-        return n, self.s * f
+        """Return n and the faults that the next step assumes: s·f, or f."""
+        return n, self.s * f if self.faults == "worst" else f
 
     def mix(self, geometry: Geometry, f: int, rng: torch.Generator) -> Mixing:
         """Draw n · s rows from ``rng``, one after another."""

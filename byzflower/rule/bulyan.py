@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from byzflower.geometry import Array, Geometry
 from byzflower.kernels import Reduction
-from byzflower.plans import Reduced, average_of
+from byzflower.plans import Plan, Reduced, Weighted, average_of
 from byzflower.registry import register
 from byzflower.rule.geometric_median import reweighted
 from byzflower.rule.weiszfeld import weiszfeld
@@ -20,6 +20,7 @@ from byzflower.validation import norm_order
 __all__ = ["Bulyan"]
 
 _INNER = ("krum", "multi_krum", "mean", "median", "geometric_median")
+_OUTER = ("around_median", "krum", "mean", "median", "geometric_median")
 
 
 @register("rule")
@@ -50,6 +51,9 @@ class Bulyan(Rule):
         ``"krum"``, ``"multi_krum"``, ``"mean"``, ``"median"`` or ``"geometric_median"``.
     p
         Norm ‖·‖_p, p ≥ 1, of Krum's score, the geometric median and "nearest".
+    outer
+        What becomes of the θ selected rows: ``"around_median"``, as above, or ``"krum"``,
+        ``"mean"``, ``"median"`` or ``"geometric_median"`` of them, as in MixTailor's pool.
 
     Examples
     --------
@@ -67,16 +71,34 @@ class Bulyan(Rule):
 
     inner: str = "krum"
     p: float = 2.0
+    outer: str = "around_median"
 
     def __post_init__(self) -> None:
-        if self.inner not in _INNER:
-            raise ValueError(
-                f"`{self.name}` needs inner to be one of {', '.join(_INNER)}; found {self.inner!r}"
-            )
+        for name, known in (("inner", _INNER), ("outer", _OUTER)):
+            if (found := getattr(self, name)) not in known:
+                raise ValueError(
+                    f"`{self.name}` needs {name} to be one of {', '.join(known)}; found {found!r}"
+                )
         norm_order(self.p, self.name)
 
-    def plan(self, geometry: Geometry, f: int) -> Reduced:
-        """Select n − 2f rows, then reduce them coordinate by coordinate."""
+    def plan(self, geometry: Geometry, f: int) -> Plan:
+        """Select n − 2f rows, then reduce them."""
+        selection, picked = self._selection(geometry, f)
+        note = {"selected": picked}
+        if self.outer == "around_median":
+            return Reduced(Reduction("around_median", geometry.n - 4 * f), selection, note)
+        if self.outer == "median":
+            return Reduced(Reduction.median(len(selection)), selection, note)
+        chosen = geometry.mixed(selection)
+        if self.outer == "krum":
+            squared = chosen.distances(self.p) ** 2
+            weights = np.eye(chosen.n)[_by_krum_score(squared, chosen.n - f - 2)[0]]
+        else:
+            weights = self._weights(self.outer, chosen)
+        return Weighted(weights @ selection, note=note)
+
+    def _selection(self, geometry: Geometry, f: int) -> tuple[Array, tuple[int, ...]]:
+        """Return the n − 2f selected rows as combinations of all, and which were taken out."""
         left, picked, averages = list(range(geometry.n)), [], []
         squared = geometry.distances(self.p) ** 2 if self.inner.endswith("krum") else None
         for _ in range(geometry.n - 2 * f):
@@ -91,24 +113,25 @@ class Bulyan(Rule):
             picked.append(left.pop(pick))
         one_by_one = np.eye(geometry.n)[sorted(picked)]
         selection = np.array(averages) if self.inner == "multi_krum" else one_by_one
-        reduction = Reduction("around_median", geometry.n - 4 * f)
-        return Reduced(reduction, selection, note={"selected": tuple(picked)})
+        return selection, tuple(picked)
 
     def _distances_to_inner(self, geometry: Geometry, rows: npt.NDArray[np.intp]) -> Array:
         """Distance of each of ``rows`` to the inner rule's output on them."""
         unit = np.eye(geometry.n)[rows]
         if self.inner == "median":
             return geometry.distances_to_median(unit, self.p)
-        weights = np.full(len(rows), 1 / len(rows))
-        if self.inner == "geometric_median":
-            left = geometry.mixed(unit)
-            if self.p == 2:
-                weights = weiszfeld(left.centred_gram, left.noise)[0]
-            else:
-                weights = reweighted(left, self.p)[0]
+        weights = self._weights(self.inner, geometry.mixed(unit))
         if self.p == 2:
             return geometry.distances_to(weights @ unit)[rows]
         return geometry.norms(unit - weights @ unit, self.p)
+
+    def _weights(self, rule: str, geometry: Geometry) -> Array:
+        """Weights of the mean or the geometric median of all of the geometry's rows."""
+        if rule == "mean":
+            return np.full(geometry.n, 1 / geometry.n)
+        if self.p == 2:
+            return weiszfeld(geometry.centred_gram, geometry.noise)[0]
+        return reweighted(geometry, self.p)[0]
 
 
 def _by_krum_score(squared: Array, neighbours: int) -> npt.NDArray[np.intp]:

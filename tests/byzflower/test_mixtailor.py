@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from itertools import product
 
 import pytest
 import torch
@@ -29,8 +30,10 @@ def test_the_default_pool_is_four_classes_of_sixteen() -> None:
     pool = default_pool()
     classes = Counter(spec.split("(")[0] for spec in pool)
     assert classes == {"krum": 16, "median": 16, "geometric_median": 16, "bulyan": 16}
-    inner = Counter(getattr(bf.parse(spec), "inner", None) for spec in pool[-16:])
-    assert inner == {"krum": 4, "mean": 4, "geometric_median": 4, "median": 4}
+    phases = {"krum", "mean", "geometric_median", "median"}
+    bulyans = [bf.parse(spec) for spec in pool[-16:]]
+    assert {(b.inner, b.outer) for b in bulyans} == set(product(phases, phases))  # type: ignore[attr-defined]
+    assert [b.p for b in bulyans] == list(range(1, 17))  # type: ignore[attr-defined]
     orders = [getattr(bf.parse(spec), "p", None) for spec in pool[:16]]
     assert orders == list(range(1, 17))
     assert [m.spec for m in bf.MixTailor().members[:3]] == ["krum(p=1)", "krum", "krum(p=3)"]
@@ -72,7 +75,7 @@ def test_a_passed_generator_decides_and_its_absence_means_entropy(
     assert len(names) > 5  # one generator, a new draw a call
     monkeypatch.setattr(secrets, "randbelow", lambda count: count - 1)
     last = rule.explain(x, f=2).steps[0].note["drawn"]
-    assert last == "bulyan(inner=median, p=16)"
+    assert last == "bulyan(inner=mean, p=16, outer=mean)"
 
 
 def test_the_value_is_the_drawn_member_s() -> None:
@@ -85,7 +88,7 @@ def test_the_value_is_the_drawn_member_s() -> None:
 
 
 def test_resampling_comes_before_every_member() -> None:
-    rule = bf.MixTailor(pool=["krum", "arc > median"], resampling=2)
+    rule = bf.MixTailor(pool=["krum", "arc > median"], resampling=2, faults="worst")
     assert [member.spec for member in rule.members] == [
         "resampling(s=2) > krum",
         "resampling(s=2) > arc > median",
@@ -94,6 +97,38 @@ def test_resampling_comes_before_every_member() -> None:
     assert len(rule.defined_members(10, 2)) == 1  # Krum sees 4 faults and needs 11 rows
     with pytest.raises(bf.InfeasibleError):
         rule.check(8, 2)
+
+
+def test_members_go_on_assuming_f_after_resampling() -> None:
+    rule = bf.MixTailor(resampling=2)
+    assert len(rule.defined_members(12, 2)) == 64
+    assert len(bf.MixTailor(resampling=2, faults="worst").defined_members(12, 2)) == 48
+    seen = [rule.explain(rows(12), f=2, rng=torch.Generator().manual_seed(s)) for s in range(5)]
+    assert [found.steps[-1].f for found in seen] == [2] * 5
+    with pytest.raises(ValueError, match="needs resampling where faults is 'worst'"):
+        bf.MixTailor(faults="worst")
+
+
+@pytest.mark.parametrize("without", ["bulyan", ("krum", "bulyan"), ("median",)])
+def test_a_pool_can_do_without_a_class(without: str | tuple[str, ...]) -> None:
+    rule = bf.MixTailor(without=without)
+    left = {"krum", "median", "geometric_median", "bulyan"}.difference(
+        [without] if isinstance(without, str) else without
+    )
+    assert Counter(member.rule.name for member in rule.members) == dict.fromkeys(left, 16)
+    assert bf.parse(rule.spec) == rule
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"without": "mda"}, "needs without to name rules of its pool: bulyan.*; found 'mda'"),
+        ({"pool": ["krum"], "without": "krum"}, "needs a member that without leaves; found none"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bf.MixTailor(**options)  # type: ignore[arg-type]
 
 
 def test_specs_name_every_parameter() -> None:

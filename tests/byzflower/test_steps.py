@@ -21,6 +21,7 @@ def rows(n: int, d: int = 5, seed: int = 0) -> torch.Tensor:
         ("bucketing(s=2) > median", 9, 2, 5, 2),
         ("bucketing(s=4) > mean", 9, 2, 3, 2),
         ("resampling(s=2) > median", 9, 2, 9, 4),
+        ("resampling(s=2, faults=same) > median", 9, 2, 9, 2),
         ("bucketing(s=3) > resampling(s=1) > median", 9, 1, 3, 1),
     ],
 )

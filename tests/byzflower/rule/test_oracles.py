@@ -196,6 +196,25 @@ def test_bulyan_matches_its_definition(
     np.testing.assert_allclose(value, bulyan_of(inner, p)(x, f), rtol=1e-9)
 
 
+@pytest.mark.parametrize(("n", "f"), [(3, 0), (7, 1), (12, 2), (15, 3), (19, 4)])
+def test_bulyan_over_multi_krum_matches_its_definition(n: int, f: int) -> None:
+    x = np.random.default_rng(n).normal(size=(n, 5))
+    value = bf.parse("bulyan(inner=multi_krum)")(torch.from_numpy(x), f=f).numpy()
+    np.testing.assert_allclose(value, bulyan_of_multi_krum(x, f), rtol=1e-9)
+
+
+@pytest.mark.parametrize("p", [2, 3])
+@pytest.mark.parametrize(("n", "f"), [(7, 1), (11, 2), (16, 3)])
+def test_bulyan_s_second_phase_can_be_another_rule(p: float, n: int, f: int) -> None:
+    x = np.random.default_rng(n).normal(size=(n, 5))
+    found = bf.parse(f"bulyan(p={p})").explain(torch.from_numpy(x), f=f)
+    picked = torch.from_numpy(x[list(found.steps[-1].note["selected"])])
+    for outer in ("krum", "mean", "median", "geometric_median"):
+        value = bf.parse(f"bulyan(p={p}, outer={outer})")(torch.from_numpy(x), f=f)
+        own = bf.parse(f"{outer}(p={p})" if outer in ("krum", "geometric_median") else outer)
+        np.testing.assert_allclose(value, own(picked, f=f), rtol=1e-7)
+
+
 @pytest.mark.parametrize("p", [1, 1.5, 3, 7, 16])
 @pytest.mark.parametrize(("n", "f"), [(5, 1), (11, 2), (13, 3)])
 def test_krum_of_other_norms(p: float, n: int, f: int) -> None:
