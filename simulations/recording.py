@@ -36,6 +36,7 @@ def record_run(
     *,
     checkpoint_every: int = 0,
     keep_model: bool = True,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Run an experiment; write its config, rounds and summary; return the summary.
 
@@ -59,6 +60,8 @@ def record_run(
         remove that when it has finished; 0 for never, as on ``ray``.
     keep_model
         Whether to save the last evaluated model.
+    verbose
+        Whether Flower's log is shown.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def record_run(
     if checkpoint_every and experiment.engine != "ray":
         checkpoint = Checkpoint(folder, checkpoint_every, companions={"records": run})
     try:
-        run_experiment(experiment, run.take, checkpoint)
+        run_experiment(experiment, run.take, checkpoint, verbose=verbose)
     except BaseException as reason:
         run.finish(reason)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +96,8 @@ def run_experiment(
     experiment: Experiment,
     on_round: Callable[[Round], None],
     checkpoint: Checkpoint | None = None,
+    *,
+    verbose: bool = False,
 ) -> Params:
     """Run an experiment to its end and return the final model.
 
@@ -109,6 +112,8 @@ def run_experiment(
         Where the run is saved, its clients and colluders included, and after which of its rounds
         it goes on; ends with the same model as if it had never stopped. Not for the engine
         ``ray``, whose clients' state lies with Flower.
+    verbose
+        Whether Flower's log, several lines a round, is shown; errors always are.
 
     Raises
     ------
@@ -124,19 +129,35 @@ def run_experiment(
     (2, True)
     """
     shares, algorithm = prepare(experiment)
-    strategy = make_strategy(experiment)
     if checkpoint is not None and experiment.engine == "ray":
         raise ExperimentError("`checkpoint` needs an in-process engine; found ray")
 
     def serve(grid: Grid, context: Context) -> Params:
         return _serve(experiment, strategy, grid, on_round, checkpoint)
 
-    with _threads(experiment.threads), TemporaryDirectory(prefix="byzflower-") as folder:
+    with (
+        _log_level(logging.NOTSET if verbose else logging.ERROR),
+        _threads(experiment.threads),
+        TemporaryDirectory(prefix="byzflower-") as folder,
+    ):
+        strategy = make_strategy(experiment)
         # One process keeps client state in memory; several share it through a folder.
         state_dir = Path(folder) if experiment.engine == "ray" else None
         loader = TaskLoader(experiment, shares, state_dir)
         app = make_client_app(loader, algorithm)
         return _ENGINES[experiment.engine](serve, app, experiment)
+
+
+@contextmanager
+def _log_level(least: int) -> Iterator[None]:
+    """Let Flower's logger say nothing below ``least``."""
+    logger = logging.getLogger("flwr")
+    before = logger.level
+    logger.setLevel(max(before, least))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,11 +57,13 @@ def command(
 
     from byzflower.simulations.cli.screen import record
 
-    if not (verbose or own_verbose):
-        # Flower sets its logger up when it is imported, so this comes after.
-        logging.getLogger("flwr").setLevel(logging.ERROR)
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
-    complete = record(chosen, Path(out or own_out or f"runs/{name}"), checkpoint_every)
+    complete = record(
+        chosen,
+        Path(out or own_out or f"runs/{name}"),
+        checkpoint_every,
+        verbose=bool(verbose or own_verbose),
+    )
     if not complete:
         raise typer.Exit(130)
 

@@ -21,7 +21,9 @@ from byzflower.simulations.runner import Round, prepare
 __all__ = ["record"]
 
 
-def record(chosen: Sequence[Experiment], folder: Path, checkpoint_every: int) -> bool:
+def record(
+    chosen: Sequence[Experiment], folder: Path, checkpoint_every: int, *, verbose: bool = False
+) -> bool:
     """Run the experiments one after another into ``folder``; return False after Ctrl-C.
 
     What finished there before, with the same versions of everything, is not run again; what was
@@ -41,7 +43,13 @@ def record(chosen: Sequence[Experiment], folder: Path, checkpoint_every: int) ->
                 if earlier := finished.get(run_id(experiment.config())):
                     bar.fill(earlier)
                 else:
-                    record_run(experiment, results, bar.advance, checkpoint_every=checkpoint_every)
+                    record_run(
+                        experiment,
+                        results,
+                        bar.advance,
+                        checkpoint_every=checkpoint_every,
+                        verbose=verbose,
+                    )
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)
