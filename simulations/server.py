@@ -15,7 +15,11 @@ __all__ = ["make_strategy", "notes_of", "selection_of"]
 
 
 def notes_of(strategy: Robust) -> dict[str, object]:
-    """Return the last round's training loss, rejections, clipping threshold, rule drawn."""
+    """Return the last round's training loss, rejections, clipping threshold, rule drawn.
+
+    Where there are such, also by node: ``weights`` × number of updates, for rules that weigh whole
+    updates; nodes ``clipped``; reasons of ``rejections``.
+    """
     if not strategy.history:
         return {}
     record = strategy.history[-1]
@@ -27,7 +31,13 @@ def notes_of(strategy: Robust) -> dict[str, object]:
         notes |= {key: step.note[key] for key in ("threshold", "drawn") if key in step.note}
     if record.skipped:
         notes["skipped"] = record.skipped
-    return notes
+    nodes = sorted(strategy.conduct.latest, key=lambda outcome: outcome.node_id)
+    by_node: dict[str, object] = {
+        "weights": {str(o.node_id): round(o.weight, 3) for o in nodes if o.weight is not None},
+        "clipped": [o.node_id for o in nodes if o.clipped],
+        "rejections": {str(o.node_id): str(o.reason) for o in nodes if o.reason is not None},
+    }
+    return notes | {key: value for key, value in by_node.items() if value}
 
 
 def selection_of(strategy: Robust, n: int) -> list[float | None]:

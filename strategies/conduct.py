@@ -103,6 +103,8 @@ class NodeConduct:
 class Conduct:
     """Records of all nodes, by node id.
 
+    ``latest`` holds what each did in the round noted last.
+
     It is no list of culprits: honest nodes with unusual data lie far out, too, and an attack made
     to measure does not.
 
@@ -119,6 +121,7 @@ class Conduct:
 
     def __init__(self) -> None:
         self._nodes: dict[int, NodeConduct] = {}
+        self.latest: tuple[Outcome, ...] = ()
 
     def __getitem__(self, node_id: int) -> NodeConduct:
         """Return one node's record; KeyError if it was never asked."""
@@ -129,7 +132,8 @@ class Conduct:
 
     def note(self, outcomes: Iterable[Outcome]) -> None:
         """Take in what nodes did in a round."""
-        for outcome in outcomes:
+        self.latest = tuple(outcomes)
+        for outcome in self.latest:
             node = self._nodes.setdefault(outcome.node_id, NodeConduct(outcome.node_id))
             node.note(outcome)
 

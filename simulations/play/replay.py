@@ -1,0 +1,80 @@
+"""A run's results as the page draws them; the file may come from anywhere: values are checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.results import FILE_NAME, Run, read_runs
+
+__all__ = ["recorded", "results_folder"]
+
+_Kind: TypeAlias = type[int] | type[float] | type[str]
+_Kinds: TypeAlias = dict[str, _Kind]
+
+_LONGEST = 200
+_CONFIG: _Kinds = {
+    **dict.fromkeys(("n", "f", "seed"), int),
+    **dict.fromkeys(("rule", "attack", "dataset", "partition", "model", "client"), str),
+}
+_ROUND: _Kinds = {
+    **dict.fromkeys(("round", "rejected"), int),
+    **dict.fromkeys(("accuracy", "loss", "threshold"), float),
+    **dict.fromkeys(("drawn", "skipped"), str),
+}
+_BY_NODE: _Kinds = {"weights": float, "rejections": str}
+
+
+def results_folder(path: Path) -> Path:
+    """Return the folder of the results that a path names: the folder, or the file in it.
+
+    Raises
+    ------
+    ExperimentError
+        If there are none, or they cannot be read.
+    """
+    folder = path.parent if path.name == FILE_NAME else path
+    if not read_runs(folder):
+        raise ExperimentError(f"`results` needs at least one run; found none in {folder}")
+    return folder
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """Return every run's options and rounds, of each record only what is known and well-formed."""
+    return [_of(run) for run in read_runs(folder)]
+
+
+def _of(run: Run) -> dict[str, Any]:
+    rounds = [_round(record) for record in run.rounds if isinstance(record.get("round"), int)]
+    return {
+        "config": _known(run.config, _CONFIG),
+        "finished": run.finished,
+        "rounds": sorted(rounds, key=lambda record: int(record["round"])),
+    }
+
+
+def _round(record: Mapping[str, Any]) -> dict[str, Any]:
+    known = _known(record, _ROUND)
+    for name, kind in _BY_NODE.items():
+        if isinstance(record.get(name), dict):
+            known[name] = _known(record[name], dict.fromkeys(record[name], kind))
+    if isinstance(record.get("clipped"), list):
+        known["clipped"] = [node for node in record["clipped"] if isinstance(node, int)]
+    return known
+
+
+def _known(record: Mapping[str, Any], kinds: _Kinds) -> dict[str, Any]:
+    """Return the values that are of their kind; long text is cut, numbers are finite."""
+    found = {name: _checked(record.get(name), kind) for name, kind in kinds.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _checked(value: object, kind: _Kind) -> str | int | float | None:
+    if kind is str:
+        return value[:_LONGEST] if isinstance(value, str) else None
+    if kind is int:
+        return value if isinstance(value, int) else None
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
