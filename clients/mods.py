@@ -22,15 +22,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from torch import Tensor
 
-from byzflower.clients.records import Arrays, array_records, counterpart
+from byzflower.clients.records import altered, array_records
 from byzflower.clients.sampling import client_generator
 from byzflower.validation import non_negative_int, positive, real
-from byzflower.wire.arrays import SharedArray, to_tensor
-from byzflower.wire.buffers import buffer_names
-from byzflower.wire.payload import Payload, check_payload, declared, declared_buffers
+from byzflower.wire.payload import Payload, check_payload
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod
@@ -191,40 +189,12 @@ def _update_mod(change: _Change, payload: Payload | None, seed: int | None = Non
         generator.manual_seed(_noise_seed(seed, message.content, context))
         reply = call_next(message, context)
         if reply.has_content():
-            content = RecordDict(dict(reply.content))
-            holds, told = payload or declared(content) or "model", declared_buffers(content)
-            for name, record in array_records(content).items():
-                base = counterpart(name, received) if holds == "model" else None
-                content[name] = _changed(record, base, change, generator, told)
-            reply.content = content
+            reply.content = altered(
+                reply.content, received, lambda update: change(update, generator), payload
+            )
         return reply
 
     return mod
-
-
-def _changed(
-    record: ArrayRecord,
-    base: Arrays | None,
-    change: _Change,
-    generator: torch.Generator,
-    told: frozenset[str] | None,
-) -> ArrayRecord:
-    tensors = {name: to_tensor(array) for name, array in record.items()}
-    buffers = buffer_names(tensors, None if told is None else told.__contains__)
-    result = ArrayRecord()
-    for name, tensor in tensors.items():
-        if name in buffers:
-            result[name] = record[name]
-        elif base is None:
-            result[name] = SharedArray(change(tensor, generator))
-        else:
-            if name not in base:
-                raise ValueError(
-                    f"a model payload needs the received array {name!r}; found {[*base]}"
-                )
-            start = to_tensor(base[name]).to(tensor)
-            result[name] = SharedArray(start + change(tensor - start, generator))
-    return result
 
 
 def _noise_seed(seed: int | None, content: RecordDict, context: Context) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from flwr.app import Array, ArrayRecord, RecordDict
+from torch import Tensor
 
-__all__ = ["Arrays", "array_records", "counterpart"]
+from byzflower.wire.arrays import SharedArray, to_tensor
+from byzflower.wire.buffers import buffer_names
+from byzflower.wire.payload import Payload, declared, declared_buffers
+
+__all__ = ["Arrays", "altered", "array_records", "counterpart"]
 
 Arrays: TypeAlias = Mapping[str, Array]
 
@@ -30,3 +35,57 @@ def counterpart(name: str, received: Mapping[str, Arrays]) -> Arrays:
     if len(received) != 1:
         raise ValueError(f"a model payload needs the received model; found {sorted(received)}")
     return next(iter(received.values()))
+
+
+def altered(
+    content: RecordDict,
+    received: Mapping[str, Arrays],
+    change: Callable[[Tensor], Tensor],
+    payload: Payload | None = None,
+) -> RecordDict:
+    """Return a reply whose updates have passed through ``change``, parameter by parameter.
+
+    Parameters
+    ----------
+    content
+        The reply; buffers stay as they are.
+    received
+        The arrays that the client was sent, which updates of a model payload are measured from.
+    payload
+        What the reply holds; by default what it declares, else "model".
+
+    Raises
+    ------
+    ValueError
+        If a model payload has an array that was not received.
+    """
+    result = RecordDict(dict(content))
+    holds, told = payload or declared(content) or "model", declared_buffers(content)
+    for name, record in array_records(content).items():
+        base = counterpart(name, received) if holds == "model" else None
+        result[name] = _changed(record, base, change, told)
+    return result
+
+
+def _changed(
+    record: ArrayRecord,
+    base: Arrays | None,
+    change: Callable[[Tensor], Tensor],
+    told: frozenset[str] | None,
+) -> ArrayRecord:
+    tensors = {name: to_tensor(array) for name, array in record.items()}
+    buffers = buffer_names(tensors, None if told is None else told.__contains__)
+    result = ArrayRecord()
+    for name, tensor in tensors.items():
+        if name in buffers:
+            result[name] = record[name]
+        elif base is None:
+            result[name] = SharedArray(change(tensor))
+        else:
+            if name not in base:
+                raise ValueError(
+                    f"a model payload needs the received array {name!r}; found {[*base]}"
+                )
+            start = to_tensor(base[name]).to(tensor)
+            result[name] = SharedArray(start + change(tensor - start))
+    return result

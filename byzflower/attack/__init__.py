@@ -25,6 +25,7 @@ from byzflower.attack.gaussian import Gaussian
 from byzflower.attack.ipm import IPM
 from byzflower.attack.label_flip import LabelFlip, flip_labels
 from byzflower.attack.mimic import Mimic
+from byzflower.attack.own_sign_flip import OwnSignFlip
 from byzflower.attack.parsing import parse_attack
 from byzflower.attack.random import Random
 from byzflower.attack.search.observation import Observation
@@ -44,6 +45,7 @@ __all__ = [
     "Mimic",
     "NaN",
     "Observation",
+    "OwnSignFlip",
     "Random",
     "SignFlip",
     "Tailored",

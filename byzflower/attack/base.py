@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 
@@ -15,7 +15,10 @@ from byzflower.specs import parse
 from byzflower.steps import entropy
 from byzflower.validation import non_negative_int
 
-__all__ = ["Attack"]
+__all__ = ["Attack", "Level"]
+
+Level: TypeAlias = Literal["update", "data", "reply"]
+"""Where an attack acts: it forges updates, poisons data, or alters colluders' own replies."""
 
 
 class Attack(Configured, ABC):
@@ -32,7 +35,8 @@ class Attack(Configured, ABC):
         Papers, by names of :mod:`byzflower.bibliography`.
     level : str
         "update" if faulty updates are made from the honest ones of the same round; "data" if the
-        colluders train on poisoned data and no update is forged.
+        colluders train on poisoned data and no update is forged; "reply" if they train and
+        :meth:`alter` what they send.
     finite : bool
         Whether the updates are bounded to finite numbers of the honest dtype.
     state_type : type or None
@@ -54,7 +58,7 @@ class Attack(Configured, ABC):
     """
 
     reference: ClassVar[str]
-    level: ClassVar[Literal["update", "data"]] = "update"
+    level: ClassVar[Level] = "update"
     finite: ClassVar[bool] = True
     state_type: ClassVar[type[Any] | None] = None
 
@@ -62,6 +66,20 @@ class Attack(Configured, ABC):
     def needs_rule(self) -> bool:
         """Whether the attack is computed against the server's own aggregation."""
         return False
+
+    @property
+    def trains_once(self) -> bool:
+        """Whether one colluder trains, at level "data", and the others send what it sends."""
+        return False
+
+    @property
+    def alters_messages(self) -> bool:
+        """Whether :meth:`alter` gets whole messages, models included, and not only updates."""
+        return False
+
+    def alter(self, update: torch.Tensor) -> torch.Tensor:
+        """Return what a colluder sends in place of its own update, at level "reply"."""
+        raise TypeError(f"`{self.name}` alters no reply")
 
     @abstractmethod
     def forge(self, seen: Observation, state: Any) -> tuple[torch.Tensor, Any]:

@@ -18,9 +18,10 @@ __all__ = ["SignFlip"]
 @register("attack")
 @dataclass(frozen=True)
 class SignFlip(Attack):
-    """Send −scale × the honest mean; ``scale=5`` in RS-Byrd-SAGA.
+    """Send −scale × the honest mean (ARC D.3).
 
-    The client mod ``sign_flip_mod`` flips the client's own update instead.
+    ``own_sign_flip`` flips what the colluder itself has computed (RESAM, RS-Byrd-SAGA); so does
+    the client mod ``sign_flip_mod``, without an adversary.
 
     >>> import torch
     >>> SignFlip()(torch.tensor([[1.0], [3.0]]), f=1)
@@ -28,7 +29,7 @@ class SignFlip(Attack):
     """
 
     name: ClassVar[str] = "sign_flip"
-    reference: ClassVar[str] = "Allen-Zhu et al. 2020; ARC D.3; RS-Byrd-SAGA"
+    reference: ClassVar[str] = "Allen-Zhu et al. 2020; ARC D.3"
 
     scale: float = 1.0
 

@@ -75,7 +75,7 @@ class Colluders:
 
     @property
     def forges(self) -> bool:
-        """Whether updates are forged at all; data-level attacks act before training."""
+        """Whether updates are forged at all; others act on data or on colluders' replies."""
         return self.attack.level == "update"
 
     def honest(self, h: int = 7, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import is_dataclass
 from logging import WARNING, getLogger
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from byzflower.attack import Attack, SignFlip
 from byzflower.attack.parsing import parse_attack
 from byzflower.clients.adversary.forgery import Forgery
+from byzflower.clients.records import Arrays, altered, array_records
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
@@ -40,9 +41,11 @@ class Adversary(ForwardingGrid):
     straight to the inner grid. It works in process, on Flower's simulation and in a deployment,
     against any strategy.
 
-    Data-level attacks forge nothing: all messages pass, and the colluders' own app has to train on
+    Data-level attacks forge nothing: messages pass, and the colluders' own app has to train on
     poisoned data (`ClientTask.with_labels`). Whether it does, no message tells: over an app that
-    does not, such an attack does nothing, and says nothing.
+    does not, such an attack does nothing, and says nothing. Where one colluder trains for all
+    (``trains_once``), the first does, and the others send what it sends. Attacks at level "reply"
+    let colluders train and alter what they send.
 
     Honest replies that are errors, cannot be read, differ in layout from the others or are not
     finite tell the adversary nothing; it passes them on and notes their nodes in `ignored`. With
@@ -129,12 +132,19 @@ class Adversary(ForwardingGrid):
         if not self._introduced and any(map(_is_train, messages)):
             self._introduced = True
             self._warn_of_strangers()
-        held = [message for message in messages if self._withholds(message)]
-        if not held:
-            return list(self.inner.send_and_receive(messages, timeout=timeout))
-        sent = [message for message in messages if not self._withholds(message)]
+        colluding = [message for message in messages if self._is_for_a_colluder(message)]
+        held = self._withheld(colluding)
+        received = {m.metadata.dst_node_id: array_records(m.content) for m in colluding}
+        kept_back = set(map(id, held))
+        sent = [message for message in messages if id(message) not in kept_back]
         replies = list(self.inner.send_and_receive(sent, timeout=timeout)) if sent else []
-        return replies + self._forge(held, replies)
+        if self.attack.level == "reply":
+            self._alter(replies, received)
+        elif held and self.attack.level == "data":
+            replies += self._repeat(colluding[0].metadata.dst_node_id, held, replies)
+        elif held:
+            replies += self._forge(held, replies)
+        return replies
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the attack has learned, for a checkpoint of the run."""
@@ -148,12 +158,29 @@ class Adversary(ForwardingGrid):
         self._state = learned if learned is None or kind is None else kind(**learned)
         self._center, self._round = state["center"], state["round"]
 
-    def _withholds(self, message: Message) -> bool:
-        return (
-            self.attack.level == "update"
-            and _is_train(message)
-            and message.metadata.dst_node_id in self.nodes
-        )
+    def _is_for_a_colluder(self, message: Message) -> bool:
+        return _is_train(message) and message.metadata.dst_node_id in self.nodes
+
+    def _withheld(self, colluding: list[Message]) -> list[Message]:
+        """Return those of the colluders' train messages that no client answers."""
+        if self.attack.level == "update":
+            return colluding
+        return colluding[1:] if self.attack.level == "data" and self.attack.trains_once else []
+
+    def _alter(self, replies: list[Message], received: Mapping[int, Mapping[str, Arrays]]) -> None:
+        """Change what the colluders among the replies' senders have computed."""
+        payload = "gradient" if self.attack.alters_messages else self._payload
+        for reply in replies:
+            node = reply.metadata.src_node_id
+            if node in received and reply.has_content():
+                reply.content = altered(reply.content, received[node], self.attack.alter, payload)
+
+    def _repeat(self, node: int, held: list[Message], replies: list[Message]) -> list[Message]:
+        """Answer for the other colluders what the one that trains, a node id, has answered."""
+        for reply in replies:
+            if reply.metadata.src_node_id == node and reply.has_content():
+                return _answers(held, [reply.content] * len(held), replies)
+        return []
 
     def _warn_of_strangers(self) -> None:
         if unknown := sorted(self.nodes.difference(self.inner.get_node_ids())):
@@ -179,15 +206,7 @@ class Adversary(ForwardingGrid):
             # Silence would spare a server that assumes fewer faults and aggregates nevertheless.
             self._warn_of(error)
             rows = SignFlip()(forgery.updates, len(held))
-        answered = [reply.metadata for reply in replies if reply.metadata.reply_to_message_id]
-        if answered:  # strategies match replies by these ids, which withheld messages never got
-            stamp = Stamp(answered[0].run_id)
-            for message in held:
-                stamp.mark(message)
-        return [
-            Message(forgery.content(row), reply_to=message)
-            for row, message in zip(rows, held, strict=True)
-        ]
+        return _answers(held, map(forgery.content, rows), replies)
 
     def _attacked(self, honest: Tensor, f: int) -> Tensor:
         rng = _generator(self._seed, self._round)
@@ -212,6 +231,20 @@ class Adversary(ForwardingGrid):
                 self.attack.spec,
                 error,
             )
+
+
+def _answers(
+    held: list[Message], contents: Iterable[RecordDict], replies: list[Message]
+) -> list[Message]:
+    """Answer withheld messages so that the server takes the answers for replies like the others."""
+    answered = [reply.metadata for reply in replies if reply.metadata.reply_to_message_id]
+    if answered:  # strategies match replies by these ids, which withheld messages never got
+        stamp = Stamp(answered[0].run_id)
+        for message in held:
+            stamp.mark(message)
+    return [
+        Message(content, reply_to=message) for content, message in zip(contents, held, strict=True)
+    ]
 
 
 def _is_train(message: Message) -> bool:

@@ -474,3 +474,34 @@ def test_everything_else_is_the_inner_grids(model):
     assert [reply.metadata.src_node_id for reply in grid.pull_messages(ids)] == [6]
     with pytest.raises(AttributeError):
         _ = grid.no_such_thing
+
+
+@pytest.mark.parametrize("payload", ["model", "gradient"])
+def test_colluders_train_and_flip_what_they_computed(model, payload):
+    trainer = Trainer(payload)
+    attack = "own_sign_flip(scale=5)"
+    grid = Adversary(InProcessGrid(trainer, N), attack, COLLUDERS, payload=payload)
+    replies = by_node(train_round(grid, model))
+    assert trainer.trained == list(range(1, N + 1))
+    base = model if payload == "model" else {k: 0 * v for k, v in model.items()}
+    for node, update in ((5, 5.0), (6, -30.0), (7, -35.0)):
+        arrays = replies[node].content["arrays"]
+        torch.testing.assert_close(to_tensor(arrays["weight"]), base["weight"] + update)
+        # Buffers are the colluder's own.
+        torch.testing.assert_close(to_tensor(arrays["running_mean"]), torch.full((2,), 10.0 * node))
+
+
+def test_colluders_flip_whole_models(model):
+    grid = Adversary(InProcessGrid(Trainer(), N), "own_sign_flip(scale=5, of=message)", COLLUDERS)
+    replies = by_node(train_round(grid, model))
+    for node in COLLUDERS:
+        weight = to_tensor(replies[node].content["arrays"]["weight"])
+        torch.testing.assert_close(weight, -5 * (model["weight"] + node))
+
+
+def test_a_colluder_that_fails_sends_its_error(model):
+    def failing(message, context):
+        raise RuntimeError("no data")
+
+    grid = Adversary(InProcessGrid(failing, N), "own_sign_flip", COLLUDERS)
+    assert all(reply.has_error() for reply in train_round(grid, model))

@@ -33,6 +33,7 @@ def run(experiment):
         {"rule": "mixtailor(pool=[median, krum])"},
         {"attack": "label_flip"},
         {"attack": "alie(tau=1.5)", "byzantine_data": "own"},
+        {"attack": "own_sign_flip(scale=5)", "byzantine_data": "own"},
         {"rule": "mean", "server_momentum": 0.5, "learning_rate": "step(0.5, {1: 0.1})"},
         {"partition": "extreme", "model": "cnn", "rule": "arc > nnm > median"},
     ],
@@ -45,6 +46,16 @@ def test_every_kind_of_experiment_runs(small, engine, options):
     assert all(torch.equal(rounds[-1].model[key], value) for key, value in model.items())
     assert any(not torch.equal(rounds[0].model[key], value) for key, value in model.items())
     assert [done.notes.get("rejected") for done in rounds] == [None, 0, 0, 0]
+
+
+@pytest.mark.parametrize("engine", ["inprocess", "batched"])
+def test_rsa_colluders_flip_the_model_that_they_trained(small, engine):
+    options = {"client": "rsa(lam=0.1, lr=0.1)", "rule": "", "byzantine_data": "own"}
+    honest = run(small(engine=engine, attack="none", **options))[1]
+    update = run(small(engine=engine, attack="own_sign_flip(scale=5)", **options))[1]
+    message = run(small(engine=engine, attack="own_sign_flip(scale=5, of=message)", **options))[1]
+    for one, other in ((honest, update), (update, message)):
+        assert any(not torch.equal(one[key], value) for key, value in other.items())
 
 
 def same_path(first, second):

@@ -41,18 +41,19 @@ def forged(attack: Attack, honest: torch.Tensor, f: int, seed: int = 0) -> torch
 
 def test_every_attack_is_among_the_specs() -> None:
     names = {bf.parse_attack(spec).name for spec in SPECS}
-    assert names == set(bf.attacks()) - {"label_flip"}
+    assert names == set(bf.attacks()) - {"label_flip", "own_sign_flip"}
     assert bf.parse_attack("label_flip").level == "data"
+    assert bf.parse_attack("own_sign_flip").level == "reply"
 
 
 @pytest.mark.parametrize("check", ATTACK_CHECKS)
-@pytest.mark.parametrize("spec", [*SPECS, "label_flip"])
+@pytest.mark.parametrize("spec", [*SPECS, "label_flip", "own_sign_flip(scale=5)"])
 def test_attack(spec, check) -> None:
     check_attack(spec, only={check})
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("spec", [*SPECS, "label_flip"])
+@pytest.mark.parametrize("spec", [*SPECS, "label_flip", "own_sign_flip(scale=5)"])
 def test_attack_on_a_gpu(spec) -> None:
     check_attack(spec, device="cuda")
 
