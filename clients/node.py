@@ -37,13 +37,13 @@ class Node:
 
     def __init__(self, task: ClientTask, algorithm: Algorithm) -> None:
         self.task = task.on_device()
-        self.algorithm = algorithm
+        self.algorithm = task.algorithm or algorithm
         self._torch_seed = _TorchSeed(task.device)
         # One client at a time needs no vmap, and autograd alone is faster.
         self.objective = task.objective.with_autograd()
         self._table: GradientTable | None = None
         self._saved: dict[str, Any] = {}
-        self._record = f"byzflower.{algorithm.name}"
+        self._record = f"byzflower.{self.algorithm.name}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the process keeps beside ``context.state``: SAGA's table, if any."""

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from byzflower.clients.algorithms import Batch, Objective
-from byzflower.clients.algorithms.trees import Tree, as_tree, leaves, lengths, map_tree
+from byzflower.clients.algorithms import Algorithm, Batch, Objective
+from byzflower.clients.algorithms.trees import (
+    Tree,
+    as_tree,
+    leaves,
+    lengths,
+    map_tree,
+    map_trees,
+)
 from byzflower.clients.sampling import draw_batch
 from byzflower.validation import integer_at_least, non_negative_int
 
-__all__ = ["ClientTask"]
+__all__ = ["ClientTask", "JointTask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,8 @@ class ClientTask:
         share. None keeps it in memory: right when one process serves the client for the whole run.
     memory_limit
         Most bytes of such state kept in memory; a larger one needs ``state_dir``.
+    algorithm
+        What this client computes, where not what the app's clients do.
 
     Examples
     --------
@@ -67,6 +77,7 @@ class ClientTask:
     y_eval: Tree | None = None
     state_dir: Path | None = None
     memory_limit: int = 2**30
+    algorithm: Algorithm | None = None
 
     def __post_init__(self) -> None:
         integer_at_least(self.batch_size, 1, "ClientTask", "batch_size")
@@ -140,6 +151,36 @@ class ClientTask:
 
         targets = {} if self.y is None else map_tree(taken, self.y)
         return rows, Batch(map_tree(taken, self.x), targets, key_tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class JointTask(ClientTask):
+    """A task whose batch of a round is all that the tasks ``of`` draw in it, one after another.
+
+    Its gradient is the mean of theirs where their batches are equally large.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> objective, (x, y) = Objective(nn.Linear(1, 2)), (torch.ones(3, 1), torch.tensor([0, 1, 1]))
+    >>> parts = tuple(ClientTask(objective, x, y, partition_id=i, batch_size=2) for i in range(4))
+    >>> JointTask(objective, x, y, partition_id=4, batch_size=2, of=parts).draw(1, (2,))[1].size
+    8
+    """
+
+    of: tuple[ClientTask, ...] = ()
+
+    def on_device(self) -> JointTask:
+        """Return the task with its parts' data on their devices."""
+        return replace(self, of=tuple(part.on_device() for part in self.of))
+
+    def draw(self, server_round: int, shape: tuple[int, ...]) -> tuple[Tensor, Batch]:
+        """Return the example numbers of each part, counted in that part, and the joint batch."""
+        drawn = [part.draw(server_round, shape) for part in self.of]
+        joined = partial(torch.cat, dim=len(shape) - 1)
+        batches = [batch for _, batch in drawn]
+        x, y = (map_trees(joined, [getattr(batch, name) for batch in batches]) for name in "xy")
+        return joined([rows for rows, _ in drawn]), Batch(x, y, batches[0].key)
 
 
 def _floating(objective: Objective) -> torch.dtype:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import fields
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 from flwr.app import Context
 
 import byzflower as bf
-from byzflower.attack import flip_labels
-from byzflower.clients.algorithms import Algorithm, Objective, parse_client
-from byzflower.clients.task import ClientTask
+from byzflower.attack import Attack, flip_labels
+from byzflower.clients.algorithms import Algorithm, Gradient, Objective, parse_client
+from byzflower.clients.task import ClientTask, JointTask
 from byzflower.registry import own_classes, register
 from byzflower.simulations.datasets import Dataset, load_dataset
 from byzflower.simulations.errors import ExperimentError
@@ -37,7 +38,7 @@ class TaskLoader:
     """Gives a node its task; picklable, so that every process of an engine loads its own data.
 
     Colluders are the partitions n − f … n − 1. Where they hold no data of their own, colluder
-    j reads the honest share j mod (n − f): only an attack in the data ever trains on it.
+    j reads the honest share j mod (n − f): only attacks in which colluders train ever use it.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ class TaskLoader:
         self.state_dir = state_dir
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "own_classes": own_classes()}
+        kept = {name: value for name, value in vars(self).items() if name[0] != "_"}
+        return {**kept, "own_classes": own_classes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for kind, cls in state.pop("own_classes"):
@@ -69,7 +71,11 @@ class TaskLoader:
         return self.task(int(context.node_config["partition-id"]))
 
     def task(self, partition_id: int) -> ClientTask:
-        """Return the task of one partition, its labels flipped where the attack says so."""
+        """Return the task of one partition, its labels flipped where the attack says so.
+
+        Colluders that flip labels send the honest clients' mean gradient on flipped labels, or
+        train on a share with flipped labels; see :class:`~byzflower.attack.LabelFlip`.
+        """
         experiment = self.experiment
         data = open_dataset(experiment)
         rows = self.shares[partition_id % len(self.shares)]
@@ -83,9 +89,27 @@ class TaskLoader:
             device=experiment.device,
             state_dir=self.state_dir,
         )
-        if partition_id >= experiment.honest and _poisons_data(experiment):
-            return task.with_labels(lambda labels: flip_labels(labels, data.num_classes))
-        return task
+        if partition_id < experiment.honest or not (attack := _poisons_data(experiment)):
+            return task
+        if not attack.trains_once:
+            return self._flipped(task)
+        # What it sends is no honest client's state: a gradient stays one, without momentum.
+        client = parse_client(experiment.client)
+        computes = Gradient(getattr(client, "clip", None)) if client.payload == "gradient" else None
+        return JointTask(
+            **{f.name: getattr(task, f.name) for f in fields(task) if f.name != "algorithm"},
+            algorithm=computes,
+            of=self._flipped_honest,
+        )
+
+    @cached_property
+    def _flipped_honest(self) -> tuple[ClientTask, ...]:
+        """The honest clients' tasks with flipped labels, which all colluders share."""
+        return tuple(self._flipped(self.task(i)) for i in range(self.experiment.honest))
+
+    def _flipped(self, task: ClientTask) -> ClientTask:
+        classes = open_dataset(self.experiment).num_classes
+        return task.with_labels(lambda labels: flip_labels(labels, classes))
 
 
 def split_rows(experiment: Experiment) -> list[RowIndices]:
@@ -136,5 +160,7 @@ def open_objective(experiment: Experiment) -> Objective:
     return Objective(model.to(experiment.device), l2=experiment.weight_decay)
 
 
-def _poisons_data(experiment: Experiment) -> bool:
-    return experiment.attack != "none" and bf.parse_attack(experiment.attack).level == "data"
+def _poisons_data(experiment: Experiment) -> Attack | None:
+    """Return the attack if it acts on the colluders' data."""
+    attack = None if experiment.attack == "none" else bf.parse_attack(experiment.attack)
+    return attack if attack is not None and attack.level == "data" else None

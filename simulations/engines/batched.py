@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from torch import Tensor
 from torch.func import vmap
 
-from byzflower.clients.algorithms import Algorithm, Batch, LocalStep, Objective, State
+from byzflower.clients.algorithms import Batch, LocalStep, State
 from byzflower.clients.algorithms.trees import leaves, map_tree, map_trees
 from byzflower.clients.app import TrainingApp, received_model, server_round_of
 from byzflower.clients.node import Node, Work
@@ -109,7 +109,7 @@ class BatchedGrid(InProcessGrid):
                 work = node.prepare(params, buffers, server_round, context)
             except Exception:
                 continue
-            key = (id(node.task.objective), str(node.task.device), *_shapes(work))
+            key = (id(node.task.objective), node.algorithm, str(node.task.device), *_shapes(work))
             groups.setdefault(key, []).append(_Client(message, context, node, work))
         replies: dict[int, RecordDict] = {}
         for key, group in groups.items():
@@ -120,7 +120,7 @@ class BatchedGrid(InProcessGrid):
             for start in range(0, len(group), size):
                 part = group[start : start + size]
                 try:
-                    replies.update(_step_together(self._app.nodes.algorithm, part, model))
+                    replies.update(_step_together(part, model))
                 except Exception as error:
                     found = f"{type(error).__name__}: {error}".partition("\n")[0]
                     _log.info("a joint step of %d clients raised %s; one by one", len(part), found)
@@ -177,10 +177,8 @@ def _activation_bytes(
     return 2 * kept  # the backward pass makes a gradient for what it reads
 
 
-def _step_together(
-    algorithm: Algorithm, group: Sequence[_Client], model: dict[str, Tensor]
-) -> dict[int, RecordDict]:
-    objective: Objective = group[0].node.task.objective
+def _step_together(group: Sequence[_Client], model: dict[str, Tensor]) -> dict[int, RecordDict]:
+    algorithm, objective = group[0].node.algorithm, group[0].node.task.objective
     params, buffers = objective.split(model)
     batch: Batch = map_trees(_stack, [client.work.batch for client in group])
     state = {name: _stack([c.work.state[name] for c in group]) for name in group[0].work.state}

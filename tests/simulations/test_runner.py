@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from byzflower import registry
+from byzflower.clients.algorithms import Gradient
+from byzflower.clients.task import JointTask
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.models import ModelFamily
 from byzflower.simulations.runner import run_experiment
-from byzflower.simulations.tasks import TaskLoader, open_dataset, split_rows
+from byzflower.simulations.tasks import TaskLoader, open_dataset, open_objective, split_rows
 
 
 def run(experiment):
@@ -32,6 +34,8 @@ def run(experiment):
         {"attack": "none"},
         {"rule": "mixtailor(pool=[median, krum])"},
         {"attack": "label_flip"},
+        {"attack": "label_flip(data=own)"},
+        {"attack": "label_flip", "client": "local_sgd(steps=2, lr=0.5)", "byzantine_data": "own"},
         {"attack": "alie(tau=1.5)", "byzantine_data": "own"},
         {"attack": "own_sign_flip(scale=5)", "byzantine_data": "own"},
         {"rule": "mean", "server_momentum": 0.5, "learning_rate": "step(0.5, {1: 0.1})"},
@@ -120,7 +124,8 @@ def test_a_run_leaves_torch_as_it_was(small):
 
 
 def test_colluders_read_flipped_labels_and_own_data_only_if_they_have_any(small):
-    none, own = small(attack="label_flip"), small(attack="label_flip", byzantine_data="own")
+    attack = "label_flip(data=own)"
+    none, own = small(attack=attack), small(attack=attack, byzantine_data="own")
     honest = TaskLoader(none, split_rows(none)).task(0)
     borrowed = TaskLoader(none, split_rows(none)).task(4)
     assert torch.equal(borrowed.x, honest.x)
@@ -130,6 +135,40 @@ def test_colluders_read_flipped_labels_and_own_data_only_if_they_have_any(small)
     assert torch.equal(mine.y, 9 - open_dataset(own).y_train[shares[4]])
     silent = small(attack="foe(tau=10)", byzantine_data="own")
     assert torch.equal(TaskLoader(silent, shares).task(4).y, 9 - mine.y)
+
+
+@pytest.mark.parametrize("byzantine_data", ["none", "own"])
+def test_colluders_send_the_honest_mean_gradient_on_flipped_labels(small, byzantine_data):
+    experiment = small(attack="label_flip", f=2, byzantine_data=byzantine_data, partition="extreme")
+    loader = TaskLoader(experiment, split_rows(experiment))
+    objective = open_objective(experiment)
+    params, buffers = objective.split(objective.initial())
+
+    def gradient(task, round_, flip):
+        _, batch = task.draw(round_, (8,))
+        batch = batch._replace(y=9 - batch.y) if flip else batch
+        return objective.gradient(params, buffers, batch)[0]
+
+    for colluder in (3, 4):
+        task = loader.task(colluder)
+        assert task.algorithm == Gradient()
+        for round_ in (1, 2):
+            honest = [gradient(loader.task(i), round_, flip=True) for i in range(3)]
+            found = gradient(task, round_, flip=False)
+            for name, value in found.items():
+                mean = torch.stack([each[name] for each in honest]).mean(dim=0)
+                torch.testing.assert_close(value, mean, rtol=1e-5, atol=1e-7)
+
+
+def test_only_one_colluder_computes_what_all_send(small, monkeypatch):
+    drawn = []
+    draw = JointTask.draw
+    monkeypatch.setattr(
+        JointTask, "draw", lambda self, *args: drawn.append(self.partition_id) or draw(self, *args)
+    )
+    rounds, _ = run(small(attack="label_flip", n=7, f=3))
+    assert drawn == [4, 4, 4]
+    assert [done.notes.get("rejected") for done in rounds] == [None, 0, 0, 0]
 
 
 def test_saga_refuses_batch_normalisation(small, monkeypatch):
