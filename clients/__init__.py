@@ -26,6 +26,7 @@ from byzflower.clients.algorithms import (
 from byzflower.clients.app import TrainingApp, make_client_app
 from byzflower.clients.garbage import GARBAGE, garbage_mod
 from byzflower.clients.mods import (
+    constant_mod,
     gaussian_mod,
     inf_mod,
     nan_mod,
@@ -48,6 +49,7 @@ __all__ = [
     "Objective",
     "Saga",
     "TrainingApp",
+    "constant_mod",
     "garbage_mod",
     "gaussian_mod",
     "inf_mod",

@@ -33,7 +33,15 @@ from byzflower.wire.payload import Payload, check_payload
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod
 
-__all__ = ["gaussian_mod", "inf_mod", "nan_mod", "scale_mod", "sign_flip_mod", "zero_mod"]
+__all__ = [
+    "constant_mod",
+    "gaussian_mod",
+    "inf_mod",
+    "nan_mod",
+    "scale_mod",
+    "sign_flip_mod",
+    "zero_mod",
+]
 
 _Change = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -112,28 +120,11 @@ def gaussian_mod(
     return _update_mod(noise, payload, seed)
 
 
-def nan_mod(payload: Payload | None = None) -> Mod:
-    """Send an update of NaN: a server that averages it loses its model for good.
+def constant_mod(value: float, payload: Payload | None = None) -> Mod:
+    """Send an update with this number in every entry, which may be NaN or infinite.
 
-    Source: baseline.
-
-    Raises
-    ------
-    ValueError
-        If the payload is unknown.
-
-    Examples
-    --------
-    >>> from flwr.clientapp import ClientApp
-    >>> app = ClientApp(mods=[nan_mod()])
-    """
-    return _constant_mod(math.nan, payload)
-
-
-def inf_mod(payload: Payload | None = None) -> Mod:
-    """Send an update of +∞.
-
-    Source: baseline.
+    Source: baseline. A server that averages NaN loses its model permanently; zeros, as a client
+    that does no work sends them, make fewer honest updates count.
 
     Raises
     ------
@@ -143,36 +134,28 @@ def inf_mod(payload: Payload | None = None) -> Mod:
     Examples
     --------
     >>> from flwr.clientapp import ClientApp
-    >>> app = ClientApp(mods=[inf_mod()])
+    >>> app = ClientApp(mods=[constant_mod(1e30)])
     """
-    return _constant_mod(math.inf, payload)
-
-
-def zero_mod(payload: Payload | None = None) -> Mod:
-    """Send an update of zeros: a zero gradient, or the received model itself.
-
-    Source: baseline; fewer honest updates count.
-
-    Raises
-    ------
-    ValueError
-        If the payload is unknown.
-
-    Examples
-    --------
-    >>> from flwr.clientapp import ClientApp
-    >>> app = ClientApp(mods=[zero_mod()])
-    """
-    return _constant_mod(0.0, payload)
-
-
-def _constant_mod(value: float, payload: Payload | None) -> Mod:
-    """Return the mod that sends an update with this value in every entry."""
     if payload is not None:
         check_payload(payload)
     # Added to any model, NaN and ∞ stay what they are: no received model is looked for.
     holds = payload if math.isfinite(value) else "gradient"
     return _update_mod(lambda update, _: torch.full_like(update, value), holds)
+
+
+def nan_mod(payload: Payload | None = None) -> Mod:
+    """Send an update of NaN; see :func:`constant_mod`."""
+    return constant_mod(math.nan, payload)
+
+
+def inf_mod(payload: Payload | None = None) -> Mod:
+    """Send an update of +∞; see :func:`constant_mod`."""
+    return constant_mod(math.inf, payload)
+
+
+def zero_mod(payload: Payload | None = None) -> Mod:
+    """Send a zero gradient, or the received model itself; see :func:`constant_mod`."""
+    return constant_mod(0.0, payload)
 
 
 def _update_mod(change: _Change, payload: Payload | None, seed: int | None = None) -> Mod:

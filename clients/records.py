@@ -10,7 +10,7 @@ from torch import Tensor
 
 from byzflower.wire.arrays import SharedArray, to_tensor
 from byzflower.wire.buffers import buffer_names
-from byzflower.wire.payload import Payload, declared, declared_buffers
+from byzflower.wire.payload import Payload, declared, declared_as_buffer
 
 __all__ = ["Arrays", "altered", "array_records", "counterpart"]
 
@@ -60,10 +60,10 @@ def altered(
         If a model payload has an array that was not received.
     """
     result = RecordDict(dict(content))
-    holds, told = payload or declared(content) or "model", declared_buffers(content)
+    holds, is_buffer = payload or declared(content) or "model", declared_as_buffer(content)
     for name, record in array_records(content).items():
         base = counterpart(name, received) if holds == "model" else None
-        result[name] = _changed(record, base, change, told)
+        result[name] = _changed(record, base, change, is_buffer)
     return result
 
 
@@ -71,10 +71,10 @@ def _changed(
     record: ArrayRecord,
     base: Arrays | None,
     change: Callable[[Tensor], Tensor],
-    told: frozenset[str] | None,
+    is_buffer: Callable[[str], bool] | None,
 ) -> ArrayRecord:
     tensors = {name: to_tensor(array) for name, array in record.items()}
-    buffers = buffer_names(tensors, None if told is None else told.__contains__)
+    buffers = buffer_names(tensors, is_buffer)
     result = ArrayRecord()
     for name, tensor in tensors.items():
         if name in buffers:

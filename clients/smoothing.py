@@ -14,7 +14,7 @@ from byzflower.clients.records import array_records, counterpart
 from byzflower.validation import fraction
 from byzflower.wire.arrays import SharedArray, to_record, to_tensor
 from byzflower.wire.buffers import buffer_names
-from byzflower.wire.payload import declared, declared_buffers
+from byzflower.wire.payload import declared, declared_as_buffer
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod
@@ -72,10 +72,10 @@ def momentum_mod(beta: float = 0.9) -> Mod:
                 "`momentum_mod` needs replies that hold models; this client declares gradients: "
                 "let it send momentums, as make_client_app(load, Momentum(beta)) does"
             )
-        told = declared_buffers(content)
+        is_buffer = declared_as_buffer(content)
         for name, record in array_records(content).items():
             sent = {key: to_tensor(array) for key, array in record.items()}
-            buffers = buffer_names(sent, None if told is None else told.__contains__)
+            buffers = buffer_names(sent, is_buffer)
             start = {key: to_tensor(a) for key, a in counterpart(name, received).items()}
             update = _update(sent, start, buffers)
             if not all(bool(u.isfinite().all()) for u in update.values()):

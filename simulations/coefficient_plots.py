@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byzflower.certify import Certificate
+from byzflower.simulations.figures import COLOURS, new_figure, plain
 from byzflower.theory import arc, byrd_saga, resam
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["plot_coefficients", "plot_learning_error"]
 
-# Okabe and Ito's palette: told apart with any colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "v", "D", "P")
 
 
@@ -38,7 +36,7 @@ def plot_coefficients(
         Certificates for n rows; what their searches found is drawn as crosses.
     """
     faults = range(1, (n - 1) // 2 + 1)
-    figure = _figure(width=11.0, height=5.6)
+    figure = new_figure(11.0, 5.6)
     left, right = figure.subplots(1, 2)
     lambdas = {
         rule: [resam.resilience_coefficient(rule, n, f, d) for f in faults]
@@ -79,12 +77,12 @@ def plot_learning_error(n: int, path: str | Path, *, factors: Sequence[int] = (2
     factors
         Resampling factors s, drawn beside Byrd-SAGA (no resampling).
     """
-    figure = _figure(width=6.4, height=5.0)
+    figure = new_figure(6.4, 5.0)
     axes = figure.subplots()
     curves = {"Byrd-SAGA: $C_α^2$": byrd_saga.error_curve(n)}
     for s in factors:
         curves[f"RS-Byrd-SAGA, s = {s}: $d\\,C_{{sα}}^2$"] = byrd_saga.error_curve(n, s)
-    for (label, points), colour, marker in zip(curves.items(), _COLOURS, _MARKERS, strict=False):
+    for (label, points), colour, marker in zip(curves.items(), COLOURS, _MARKERS, strict=False):
         shares, errors = zip(*points, strict=True)
         axes.plot(shares, errors, color=colour, marker=marker, markersize=4, label=label)
     _decorate(axes, f"RS-Byrd-SAGA Figure 2: learning error, W = {n}", "learning error / δ²")
@@ -92,17 +90,8 @@ def plot_learning_error(n: int, path: str | Path, *, factors: Sequence[int] = (2
     figure.savefig(path)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _curves(axes: Axes, shares: Sequence[float], curves: dict[str, list[float]]) -> None:
-    for (label, values), colour, marker in zip(curves.items(), _COLOURS, _MARKERS, strict=False):
+    for (label, values), colour, marker in zip(curves.items(), COLOURS, _MARKERS, strict=False):
         axes.plot(shares, values, color=colour, marker=marker, markersize=4, label=label)
 
 
@@ -118,7 +107,6 @@ def _decorate(axes: Axes, title: str, ylabel: str) -> None:
     axes.set_yscale("log")
     axes.set_title(title, fontsize=11, loc="left")
     axes.set(xlabel="f/n", ylabel=ylabel)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     # below the axes the legend never hides a curve
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)

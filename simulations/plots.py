@@ -8,17 +8,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from byzflower.simulations.figures import COLOURS, DASHES, new_figure, plain
 from byzflower.simulations.results import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DASHES", "accuracy_figure", "plot_accuracy"]
+__all__ = ["accuracy_figure", "plot_accuracy"]
 
-# Okabe and Ito's palette: told apart with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("", "o", "s", "^", "v", "D")
 _WIDTH, _HEIGHT = 8.0, 4.8
 """Inches of a figure without its legend."""
@@ -45,11 +43,7 @@ def accuracy_figure(runs: Sequence[Run]) -> Figure:
     runs
         Runs as :func:`~byzflower.simulations.results.read_runs` returns them.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH, _HEIGHT)
     axes = figure.add_subplot()
     varying = [key for key in _options(runs) if key not in _common(runs)]
     for i, repetitions in enumerate(_experiments(runs)):
@@ -129,8 +123,7 @@ def _decorate(axes: Axes, runs: Sequence[Run]) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.01)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     axes.set_title(_title(runs), fontsize=10, loc="left")
 
 

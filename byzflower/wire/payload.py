@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, get_args
 
 from flwr.app import ConfigRecord, RecordDict
 
-__all__ = ["RECORD", "Payload", "check_payload", "declare", "declared", "declared_buffers"]
+__all__ = [
+    "RECORD",
+    "Payload",
+    "check_payload",
+    "declare",
+    "declared",
+    "declared_as_buffer",
+    "declared_buffers",
+]
 
 Payload: TypeAlias = Literal["model", "gradient"]
 """What the arrays of a reply to training are."""
@@ -70,6 +78,19 @@ def declared_buffers(content: RecordDict) -> frozenset[str] | None:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return None
     return frozenset(map(str, value))
+
+
+def declared_as_buffer(content: RecordDict) -> Callable[[str], bool] | None:
+    """Return whether a reply says that an array is a buffer, by name; None if it does not say.
+
+    >>> content = RecordDict()
+    >>> declare(content, "model", ["running_mean"])
+    >>> is_buffer = declared_as_buffer(content)
+    >>> is_buffer("running_mean"), is_buffer("weight")
+    (True, False)
+    """
+    names = declared_buffers(content)
+    return None if names is None else names.__contains__
 
 
 def check_payload(payload: object) -> None:

@@ -16,7 +16,7 @@ from byzflower.geometry import finite_rows
 from byzflower.updates import Updates, stacked_view
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import BufferNames, buffer_names
-from byzflower.wire.payload import declared_buffers
+from byzflower.wire.payload import declared_as_buffer
 
 __all__ = ["Forgery"]
 
@@ -57,10 +57,9 @@ class Forgery:
         honest = _of_one_layout([(reply, _read(reply)) for reply in in_order])
         if honest:
             self._first = honest[0][1]
-            told = declared_buffers(honest[0][0].content)
-            names = buffer_names(
-                self._first, told.__contains__ if buffers is None and told is not None else buffers
-            )
+            if buffers is None:
+                buffers = declared_as_buffer(honest[0][0].content)
+            names = buffer_names(self._first, buffers)
             self._parameters = [name for name in self._first if name not in names]
             self._base = None if received is None else _matching(received, self._first)
             rows = self._rows([model for _, model in honest])

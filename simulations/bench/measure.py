@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,32 @@ class Row:
     slowest: float
     ratio: float | None
     difference: float | None
+
+    @classmethod
+    def of(  # noqa: PLR0917
+        cls,
+        suite: str,
+        case: str,
+        subject: str,
+        reference: str,
+        times: Mapping[str, Sequence[float]],
+        difference: float | None = None,
+        agrees: bool = True,
+    ) -> Row:
+        """Return the row of one subject of those whose seconds are given, in the same turns."""
+        taken = times[subject]
+        ratios = [mine / base for mine, base in zip(taken, times[reference], strict=False)]
+        return cls(
+            suite,
+            case,
+            subject,
+            reference,
+            statistics.median(taken),
+            min(taken),
+            max(taken),
+            statistics.median(ratios) if agrees else None,
+            difference,
+        )
 
 
 def compare(
@@ -73,24 +99,11 @@ def compare(
                 torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)
     rows = []
-    for name, taken in times.items():
+    for name in times:
         difference = relative_difference(results[name], results[reference], scale)
         allowed = tolerance if isinstance(tolerance, float) else tolerance.get(name, 1e-4)
         agrees = difference is None or difference <= allowed
-        ratios = [mine / base for mine, base in zip(taken, times[reference], strict=False)]
-        rows.append(
-            Row(
-                suite,
-                case,
-                name,
-                reference,
-                statistics.median(taken),
-                min(taken),
-                max(taken),
-                statistics.median(ratios) if agrees else None,
-                difference,
-            )
-        )
+        rows.append(Row.of(suite, case, name, reference, times, difference, agrees))
     return rows
 
 

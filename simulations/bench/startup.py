@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -76,17 +75,4 @@ def _run(arguments: Sequence[str]) -> tuple[float, float]:
 
 def _rows(case: str, times: Mapping[str, Sequence[float]]) -> list[Row]:
     reference, *_ = times
-    return [
-        Row(
-            "startup",
-            case,
-            name,
-            reference,
-            statistics.median(taken),
-            min(taken),
-            max(taken),
-            statistics.median(a / b for a, b in zip(taken, times[reference], strict=True)),
-            None,
-        )
-        for name, taken in times.items()
-    ]
+    return [Row.of("startup", case, name, reference, times) for name in times]

@@ -109,25 +109,11 @@ def _rows(suite: str, case: str, subjects: Mapping[str, Run], repeats: int) -> l
             taken[name].append(seconds)
     known = [value for value in accuracy.values() if value is not None]
     rows = []
-    for name, times in taken.items():
-        ratios = [mine / base for mine, base in zip(times, taken[reference], strict=True)]
-        value = accuracy[name]
+    for name, value in accuracy.items():
         difference = None if value is None else abs(value - known[0])
         allowed = _PEERS_AGREEMENT.get(name, _AGREEMENT)
         agrees = difference is None or difference <= allowed
-        rows.append(
-            Row(
-                suite,
-                case,
-                name,
-                reference,
-                statistics.median(times),
-                min(times),
-                max(times),
-                statistics.median(ratios) if agrees else None,
-                difference,
-            )
-        )
+        rows.append(Row.of(suite, case, name, reference, taken, difference, agrees))
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byzflower.simulations.plots import COLOURS, DASHES
+from byzflower.simulations.figures import COLOURS, DASHES
 from byzflower.simulations.report.outcomes import name_of, varying
 from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes, percent
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from byzflower.simulations.figures import new_figure, plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -42,14 +44,9 @@ class Panel:
 
 def grid_of_axes(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
     """Return a figure of so many axes, at most three beside each other, with one scale."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     columns = min(count, 3)
     rows = math.ceil(count / columns)
-    size = (_WIDTH, (height + (1.2 if rows == 1 else 0)) * rows)
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH, (height + (1.2 if rows == 1 else 0)) * rows, dpi=120)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel().tolist()
     for left_over in axes[count:]:
         left_over.set_axis_off()
@@ -61,8 +58,7 @@ def drawn_axes(axes: Axes, title: str = "") -> Axes:
     import textwrap  # noqa: PLC0415
 
     axes.set_title(textwrap.fill(title, 38), fontsize=9, loc="left")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     axes.tick_params(labelsize=8)
     return axes
 
