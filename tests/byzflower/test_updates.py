@@ -85,6 +85,18 @@ def test_combines_blocks_and_adds_a_vector(dtype: torch.dtype) -> None:
         torch.testing.assert_close(value.double(), expected, rtol=close, atol=20 * close)
 
 
+@pytest.mark.parametrize("n", [33, 4_000])
+def test_thousands_of_rows_keep_their_digits(n: int) -> None:
+    equal = torch.randn(700, generator=torch.Generator().manual_seed(0)).repeat(n, 1)
+    varied = torch.rand(n, 700, generator=torch.Generator().manual_seed(1))
+    for x in (equal, varied):
+        for weights in (np.full(n, 1 / n), np.arange(n) % 5 / (2 * n)):
+            expected = torch.from_numpy(weights) @ x.double()
+            for updates in (bf.Updates.of(x), bf.Updates.of([row.clone() for row in x])):
+                value = updates.combine(weights)
+                torch.testing.assert_close(value.double(), expected, rtol=2e-6, atol=1e-8)
+
+
 def test_rows_of_no_weight_are_not_read() -> None:
     x = torch.tensor([[1.0, 2.0], [torch.nan, torch.inf]])
     assert torch.equal(bf.Updates.of(x).combine(np.array([1.0, 0.0])), x[0])
