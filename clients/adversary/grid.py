@@ -133,7 +133,8 @@ class Adversary(ForwardingGrid):
             self._introduced = True
             self._warn_of_strangers()
         colluding = [message for message in messages if self._is_for_a_colluder(message)]
-        held = self._withheld(colluding)
+        first = min((message.metadata.dst_node_id for message in colluding), default=0)
+        held = self._withheld(colluding, first)
         received = {m.metadata.dst_node_id: array_records(m.content) for m in colluding}
         kept_back = set(map(id, held))
         sent = [message for message in messages if id(message) not in kept_back]
@@ -141,7 +142,7 @@ class Adversary(ForwardingGrid):
         if self.attack.level == "reply":
             self._alter(replies, received)
         elif held and self.attack.level == "data":
-            replies += self._repeat(colluding[0].metadata.dst_node_id, held, replies)
+            replies += self._repeat(first, held, replies)
         elif held:
             replies += self._forge(held, replies)
         return replies
@@ -161,11 +162,13 @@ class Adversary(ForwardingGrid):
     def _is_for_a_colluder(self, message: Message) -> bool:
         return _is_train(message) and message.metadata.dst_node_id in self.nodes
 
-    def _withheld(self, colluding: list[Message]) -> list[Message]:
+    def _withheld(self, colluding: list[Message], first: int) -> list[Message]:
         """Return those of the colluders' train messages that no client answers."""
         if self.attack.level == "update":
             return colluding
-        return colluding[1:] if self.attack.level == "data" and self.attack.trains_once else []
+        if self.attack.level == "data" and self.attack.trains_once:
+            return [message for message in colluding if message.metadata.dst_node_id != first]
+        return []
 
     def _alter(self, replies: list[Message], received: Mapping[int, Mapping[str, Arrays]]) -> None:
         """Change what the colluders among the replies' senders have computed."""

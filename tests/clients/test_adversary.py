@@ -311,9 +311,19 @@ def test_rounds_without_a_number_are_counted(model):
 
 def test_data_attacks_let_the_colluders_train(model):
     trainer = Trainer()
-    grid = Adversary(InProcessGrid(trainer, N), "label_flip", COLLUDERS)
+    grid = Adversary(InProcessGrid(trainer, N), "label_flip(data=own)", COLLUDERS)
     train_round(grid, model)
     assert trainer.trained == list(range(1, N + 1))
+
+
+def test_the_first_colluder_trains_for_all(model):
+    trainer = Trainer()
+    grid = Adversary(InProcessGrid(trainer, N), "label_flip", COLLUDERS)
+    replies = by_node(train_round(grid, model, nodes=[7, *range(1, 7)]))
+    assert trainer.trained == list(range(1, 7))
+    sent = [replies[node].content["arrays"]["weight"] for node in (6, 7)]
+    torch.testing.assert_close(to_tensor(sent[0]), model["weight"] + 6)
+    torch.testing.assert_close(to_tensor(sent[1]), to_tensor(sent[0]))
 
 
 SPECS = [
