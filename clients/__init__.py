@@ -36,6 +36,8 @@ from byzflower.clients.mods import (
 )
 from byzflower.clients.smoothing import momentum_mod
 from byzflower.clients.task import ClientTask
+from byzflower.registry import registered
+from byzflower.renamed import former_names
 
 __all__ = [
     "GARBAGE",
@@ -61,3 +63,8 @@ __all__ = [
     "sign_flip_mod",
     "zero_mod",
 ]
+
+__getattr__ = former_names(
+    __name__,
+    {"ALGORITHMS": ('byzflower.registry.registered("client")', lambda: registered("client"))},
+)

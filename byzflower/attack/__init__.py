@@ -12,9 +12,6 @@ specs.
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 from byzflower.attack.against_pool import AgainstPool
 from byzflower.attack.alie import ALIE
 from byzflower.attack.base import Attack
@@ -31,6 +28,7 @@ from byzflower.attack.random import Random
 from byzflower.attack.search.observation import Observation
 from byzflower.attack.sign_flip import SignFlip
 from byzflower.attack.tailored import Tailored
+from byzflower.renamed import former_names
 
 __all__ = [
     "ALIE",
@@ -54,10 +52,4 @@ __all__ = [
     "parse_attack",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "MinMax":
-        message = "`byzflower.attack.MinMax` is now called `AgainstPool`"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return AgainstPool
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = former_names(__name__, {"MinMax": ("AgainstPool", lambda: AgainstPool)})

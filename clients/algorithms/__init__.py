@@ -8,9 +8,6 @@ dictionaries or tuples of tensors. :func:`byzflower.testing.check_client` checks
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State, parse_client
 from byzflower.clients.algorithms.gradient import Gradient
 from byzflower.clients.algorithms.local_sgd import LocalSGD
@@ -18,6 +15,7 @@ from byzflower.clients.algorithms.momentum import Momentum
 from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.clients.algorithms.rsa import RSA
 from byzflower.clients.algorithms.saga import Saga
+from byzflower.renamed import former_names
 
 __all__ = [
     "RSA",
@@ -36,10 +34,4 @@ __all__ = [
     "parse_client",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "Step":
-        message = "`byzflower.clients.algorithms.Step` is now called `LocalStep`"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return LocalStep
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = former_names(__name__, {"Step": ("LocalStep", lambda: LocalStep)})

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import byzflower as bf
-from byzflower import attack as attack_module
 from byzflower.attack import Attack
 from byzflower.testing import ATTACK_CHECKS, check_attack
 
@@ -110,10 +109,6 @@ def test_the_former_name_of_against_pool_is_read_with_a_warning() -> None:
     with pytest.warns(FutureWarning, match="the attack `minmax` is now called `against_pool`"):
         attack = bf.parse_attack("minmax(pool=[krum, median])")
     assert attack.spec == "against_pool(pool=('krum', 'median'))"
-    with pytest.warns(DeprecationWarning, match="now called `AgainstPool`"):
-        assert attack_module.MinMax is type(attack)
-    with pytest.raises(AttributeError, match="no attribute 'MinSum'"):
-        _ = attack_module.MinSum
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 7.5])
