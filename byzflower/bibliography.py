@@ -58,6 +58,7 @@ PAPERS = {
     "Xie et al. 2018": Paper("xie-2018", "arXiv:1802.10116"),
     "Xie et al. 2020": Paper("xie-2020", "arXiv:1903.03936"),
     "Yin et al. 2018": Paper("yin-2018", "arXiv:1803.01498"),
+    "Yurochkin et al. 2019": Paper("yurochkin-2019", "arXiv:1905.12022"),
 }
 """Short name → paper. References separate papers by ``;`` and may go on with a section."""
 

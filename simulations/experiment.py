@@ -71,7 +71,9 @@ class Experiment:
     data_dir: str | None = _option(None, "Data", "folder of data sets that are not embedded")
     download: bool = _option(False, "Data", "let torchvision download the data set")
     partition: str = _option(
-        "dirichlet(alpha=0.3)", "Data", "iid, dirichlet(alpha=…), extreme, classes(per=…)"
+        "dirichlet(alpha=0.3)",
+        "Data",
+        "iid, shared, dirichlet(alpha=…), dirichlet_clients(alpha=…), extreme, classes(per=…)",
     )
     validation: float = _option(
         0.0, "Data", "share of the training rows held out, to choose options by"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,13 +22,24 @@ from byzflower.registry import register
 from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import parse_one
 
-__all__ = ["IID", "Classes", "Dirichlet", "Extreme", "Partition", "RowIndices", "parse_partition"]
+__all__ = [
+    "IID",
+    "Classes",
+    "Dirichlet",
+    "DirichletClients",
+    "Extreme",
+    "Partition",
+    "RowIndices",
+    "Shared",
+    "parse_partition",
+]
 
+_DRAWS = 20
 RowIndices = npt.NDArray[np.int64]
 
 
 class Partition(Configured, ABC):
-    """A way to divide rows among clients: every row to exactly one, none left without."""
+    """A way to give clients rows; none is left without, and all but ``shared`` divide them."""
 
     def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[RowIndices]:
         """Return each client's row numbers.
@@ -71,55 +83,95 @@ class IID(Partition):
 
 @register("partition")
 @dataclass(frozen=True)
-class Dirichlet(Partition):
-    """Each class divided in proportions drawn from a symmetric Dirichlet distribution.
+class Shared(Partition):
+    """Every client has all rows and draws its batches from the one distribution (RESAM, §2)."""
 
-    Drawn by Flower Datasets' ``DirichletPartitioner``; redrawn until every client has
-    ``min_size`` rows.
+    name: ClassVar[str] = "shared"
+    reference: ClassVar[str] = "RESAM; AggregaThor"
+
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
+        return [np.arange(len(labels))] * parts
+
+
+@register("partition")
+@dataclass(frozen=True)
+class Dirichlet(Partition):
+    """Each class divided among the clients in proportions from a symmetric Dirichlet distribution.
+
+    Clients' sizes differ. Drawn by Flower Datasets' ``DirichletPartitioner``; redrawn until every
+    client has ``min_size`` rows.
     """
 
     name: ClassVar[str] = "dirichlet"
-    reference: ClassVar[str] = "Hsu et al. 2019"
+    reference: ClassVar[str] = "Yurochkin et al. 2019"
     alpha: float
     min_size: int = 1
 
-    _DRAWS: ClassVar[int] = 20
-
     def __post_init__(self) -> None:
-        if not _is_number(self.alpha) or not 0 < self.alpha < float("inf"):
-            raise ExperimentError(f"`dirichlet` needs alpha > 0; found {self.alpha!r}")
+        _check_alpha(self.name, self.alpha)
         if not _is_count(self.min_size):
             raise ExperimentError(
                 f"`dirichlet` needs an integer min_size ≥ 1; found {self.min_size!r}"
             )
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
-        from datasets import Dataset  # type: ignore[import-untyped]  # noqa: PLC0415
         from flwr_datasets.partitioner import (  # type: ignore[import-untyped]  # noqa: PLC0415
             DirichletPartitioner,
         )
 
-        table = Dataset.from_dict({"label": labels.tolist(), "row": range(len(labels))})
-        for draw in range(self._DRAWS):
-            partitioner = DirichletPartitioner(
+        def make(draw_seed: int) -> Any:
+            return DirichletPartitioner(
                 num_partitions=parts,
                 partition_by="label",
                 alpha=float(self.alpha),
                 min_partition_size=self.min_size,
-                seed=seed if draw == 0 else _other_seed(seed, draw),
+                seed=draw_seed,
             )
-            partitioner.dataset = table
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # it warns at every redraw
-                    shares = [partitioner.load_partition(i)["row"][:] for i in range(parts)]
-            except ValueError:  # it gives up after a few redraws
-                continue
-            return [np.asarray(share, dtype=np.int64) for share in shares]
-        raise ExperimentError(
-            f"`dirichlet` needs a larger alpha or fewer clients to give each of {parts} clients "
-            f"min_size = {self.min_size} of {len(labels)} rows; found alpha = {self.alpha}"
-        )
+
+        shares = _drawn(make, labels, parts, seed)
+        if shares is None:
+            raise ExperimentError(
+                f"`dirichlet` needs a larger alpha or fewer clients to give each of {parts} "
+                f"clients min_size = {self.min_size} of {len(labels)} rows; "
+                f"found alpha = {self.alpha}"
+            )
+        return shares
+
+
+@register("partition")
+@dataclass(frozen=True)
+class DirichletClients(Partition):
+    """Each client's class proportions from a symmetric Dirichlet distribution; equal sizes.
+
+    Drawn by Flower Datasets' ``InnerDirichletPartitioner``. Once a class has no rows left, the
+    clients that are not full go on with the proportions of the other classes.
+    """
+
+    name: ClassVar[str] = "dirichlet_clients"
+    reference: ClassVar[str] = "Hsu et al. 2019"
+    alpha: float
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.name, self.alpha)
+
+    def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
+        from flwr_datasets.partitioner import InnerDirichletPartitioner  # noqa: PLC0415
+
+        sizes = [len(share) for share in np.array_split(labels, parts)]
+        classes = np.unique(labels, return_inverse=True)[1]  # it counts them from 0
+
+        def make(draw_seed: int) -> Any:
+            return InnerDirichletPartitioner(
+                partition_sizes=sizes, partition_by="label", alpha=float(self.alpha), seed=draw_seed
+            )
+
+        shares = _drawn(make, classes, parts, seed)
+        if shares is None:
+            raise ExperimentError(
+                f"`{self.name}` needs an alpha at which no client is left without classes; "
+                f"found alpha = {self.alpha}"
+            )
+        return shares
 
 
 @register("partition")
@@ -178,6 +230,31 @@ def parse_partition(spec: str | Partition) -> Partition:
     byzflower.errors.SpecError: `dirichlet` needs alpha > 0; found -1
     """
     return parse_one(spec, "partition", Partition)
+
+
+def _drawn(
+    make: Callable[[int], Any], labels: npt.NDArray[Any], parts: int, seed: int
+) -> list[RowIndices] | None:
+    """Let a partitioner of Flower Datasets, made with a seed, draw; None if it keeps giving up."""
+    from datasets import Dataset  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    table = Dataset.from_dict({"label": labels.tolist(), "row": range(len(labels))})
+    for draw in range(_DRAWS):
+        partitioner = make(seed if draw == 0 else _other_seed(seed, draw))
+        partitioner.dataset = table
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it warns at every redraw
+                shares = [partitioner.load_partition(i)["row"][:] for i in range(parts)]
+        except ValueError:  # it gives up after a few redraws
+            continue
+        return [np.asarray(share, dtype=np.int64) for share in shares]
+    return None
+
+
+def _check_alpha(name: str, alpha: object) -> None:
+    if not _is_number(alpha) or not 0 < alpha < float("inf"):  # type: ignore[operator]
+        raise ExperimentError(f"`{name}` needs alpha > 0; found {alpha!r}")
 
 
 def _other_seed(seed: int, draw: int) -> int:

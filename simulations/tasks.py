@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Context
+from torch import Tensor
 
 import byzflower as bf
 from byzflower.attack import Attack, flip_labels
@@ -81,8 +82,8 @@ class TaskLoader:
         rows = self.shares[partition_id % len(self.shares)]
         task = ClientTask(
             open_objective(experiment),
-            data.x_train[rows],
-            data.y_train[rows],
+            _taken(data.x_train, rows),
+            _taken(data.y_train, rows),
             partition_id=partition_id,
             batch_size=experiment.batch_size,
             seed=experiment.seed,
@@ -158,6 +159,12 @@ def open_objective(experiment: Experiment) -> Objective:
     data = open_dataset(experiment)
     model = build_model(experiment.model, data.shape, data.num_classes, experiment.seed)
     return Objective(model.to(experiment.device), l2=experiment.weight_decay)
+
+
+def _taken(tensor: Tensor, rows: RowIndices) -> Tensor:
+    """Return these rows: of all rows in order, as every client of `shared` has, no copy."""
+    everything = len(rows) == len(tensor) and np.array_equal(rows, np.arange(len(rows)))
+    return tensor if everything else tensor[rows]
 
 
 def _poisons_data(experiment: Experiment) -> Attack | None:

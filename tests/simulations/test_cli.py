@@ -381,7 +381,7 @@ def test_list_tells_what_a_step_takes_in_one_line(call):
         "foe tau, grid=(0.1, 0.115, …, 100.0), draws=8 Xie et al. 2020; ARC D.3 Send (1 − τ)",
         "multi_krum n ≥ 2f+3 m=None Blanchard et al. 2017; AggregaThor §2 Average of the m rows",
         "mixtailor as its pool pool=None, resampling=None, faults=same, without=() MixTailor §3,",
-        "dirichlet alpha, min_size=1 Hsu et al. 2019 Each class divided",
+        "dirichlet alpha, min_size=1 Yurochkin et al. 2019 Each class divided",
         "local_sgd steps=1, learning_rate=0.1, momentum=0.0 Send the model",
         "step initial, changes=() Constant learning rates",
         "mlp width=None One hidden ReLU layer",

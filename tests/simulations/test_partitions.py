@@ -9,7 +9,14 @@ from byzflower.errors import SpecError
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.partitions import parse_partition
 
-SPECS = ["iid", "dirichlet(alpha=0.3)", "dirichlet(alpha=100.0)", "extreme", "classes(per=2)"]
+SPECS = [
+    "iid",
+    "dirichlet(alpha=0.3)",
+    "dirichlet(alpha=100.0)",
+    "dirichlet_clients(alpha=0.3)",
+    "extreme",
+    "classes(per=2)",
+]
 
 
 @pytest.fixture
@@ -34,18 +41,44 @@ def test_the_seed_decides(spec, labels):
     assert same == spec.startswith(("extreme", "classes"))
 
 
-def test_alpha_sets_the_heterogeneity(labels):
+@pytest.mark.parametrize(("name", "most"), [("dirichlet", 0.6), ("dirichlet_clients", 0.5)])
+def test_alpha_sets_the_heterogeneity(name, most, labels):
     def largest_class_share(alpha):
-        shares = parse_partition(f"dirichlet(alpha={alpha})").split(labels, 4, 1)
+        shares = parse_partition(f"{name}(alpha={alpha})").split(labels, 4, 1)
         return np.mean([np.bincount(labels[s]).max() / len(s) for s in shares])
 
     assert largest_class_share(1000.0) < 0.3
-    assert largest_class_share(0.02) > 0.6
+    assert largest_class_share(0.02) > most  # a class is 0.8 of an equal share
 
 
 def test_dirichlet_respects_the_least_size(labels):
     shares = parse_partition("dirichlet(alpha=0.5, min_size=15)").split(labels, 5, 1)
     assert min(map(len, shares)) >= 15
+
+
+@pytest.mark.parametrize("alpha", [0.1, 10.0])
+def test_dirichlet_clients_have_equal_sizes(alpha, labels):
+    shares = parse_partition(f"dirichlet_clients(alpha={alpha})").split(labels, 8, 1)
+    assert {len(share) for share in shares} == {26, 27}  # 210 rows
+
+
+def test_dirichlet_clients_draw_each_client_s_proportions():
+    # E p_c² = (α + 1)/(K(Kα + 1)) for a component of the symmetric Dirichlet distribution.
+    labels, alpha = np.tile(np.arange(4), 5000), 0.5
+    shares = parse_partition(f"dirichlet_clients(alpha={alpha})").split(labels, 400, 1)
+    early = np.array([np.bincount(labels[share], minlength=4) / len(share) for share in shares])
+    assert (early**2).mean() == pytest.approx((alpha + 1) / (4 * (4 * alpha + 1)), rel=0.1)
+
+
+def test_labels_need_not_count_from_zero(labels):
+    first = parse_partition("dirichlet_clients(alpha=0.3)").split(labels, 6, 1)
+    other = parse_partition("dirichlet_clients(alpha=0.3)").split(labels * 3 + 7, 6, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_shared_gives_everybody_everything(labels):
+    shares = parse_partition("shared").split(labels, 3, 1)
+    assert [share.tolist() for share in shares] == [list(range(len(labels)))] * 3
 
 
 def test_extreme_sorts_by_label_and_divides_evenly(labels):
@@ -64,6 +97,7 @@ def test_classes_gives_each_class_its_own_clients(labels):
     ("spec", "message"),
     [
         ("dirichlet(alpha=-1)", "`dirichlet` needs alpha > 0; found -1"),
+        ("dirichlet_clients(alpha=0)", "`dirichlet_clients` needs alpha > 0; found 0"),
         ("dirichlet(alpha=0)", "`dirichlet` needs alpha > 0; found 0"),
         ("dirichlet(alpha='x')", "`dirichlet` needs alpha > 0; found 'x'"),
         ("dirichlet(alpha=1e999)", "`dirichlet` needs alpha > 0; found inf"),
