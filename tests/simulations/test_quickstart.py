@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-import signal
 import subprocess
 import sys
 import tomllib
@@ -18,6 +15,7 @@ import pytest
 import torch
 
 from byzflower.simulations.engines import run_in_process
+from flower_run import flwr_run
 
 APP = Path(__file__).parents[2] / "simulations" / "quickstart"
 CONFIG = {
@@ -91,44 +89,11 @@ def test_flower_builds_its_bundle_and_finds_the_documented_configuration(tmp_pat
 
 @pytest.mark.deployment
 def test_flwr_run_trains_it_in_flower_s_own_simulation(tmp_path: Path) -> None:
-    ports = iter(range(39480, 39490, 2))
-    environment = {
-        **os.environ,
-        "FLWR_HOME": str(tmp_path),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(next(ports)),
-        "FLWR_LOCAL_CONTROL_API_PORT": str(next(ports)),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-
-    def flwr(*arguments: str) -> str:
-        command = ["flwr", *arguments]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, timeout=300
-        )
-        return done.stdout + done.stderr
-
-    try:
-        said = flwr(
-            "run", str(APP), "--stream",
-            "--federation-config", "num-supernodes=10 client-resources-num-cpus=1",
-            "--run-config", "num-server-rounds=3 attack='garbage'",
-        )  # fmt: skip
-        # A crashed app exits with 0, too: its status is asked for.
-        assert '"status": "finished:completed"' in flwr("ls", "--format", "json")
-    finally:
-        _end_the_superlink_of(tmp_path)
+    said = flwr_run(
+        APP,
+        home=tmp_path,
+        ports=(39480, 39482),
+        run_config="num-server-rounds=3 attack='garbage'",
+    )
     assert "10 nodes asked, 10 replies: 0 failed, 2 rejected" in said
     assert float(said.rpartition("accuracy ")[2].split()[0]) > 0.6
-
-
-def _end_the_superlink_of(home: Path) -> None:
-    """Flower starts it detached, and it would outlive the test."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                command = (entry / "cmdline").read_text(errors="replace")
-                if "flower-superlink" in command and str(home) in command:
-                    os.kill(int(entry.name), signal.SIGTERM)

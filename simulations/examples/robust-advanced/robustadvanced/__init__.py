@@ -1,0 +1,1 @@
+"""A robust run with a journal, checkpoints, a schedule and the best model kept."""

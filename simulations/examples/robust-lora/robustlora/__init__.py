@@ -1,0 +1,1 @@
+"""Fine-tune a frozen transformer by LoRA adapters although some clients lie."""

@@ -1,0 +1,1 @@
+"""Train a small CNN on handwritten digits although some clients lie."""

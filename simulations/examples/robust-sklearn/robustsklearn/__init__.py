@@ -1,0 +1,1 @@
+"""Logistic regression in scikit-learn, without PyTorch, although some clients lie."""
