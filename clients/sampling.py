@@ -16,7 +16,7 @@ from byzflower.validation import non_negative_int
 
 __all__ = ["client_generator", "draw_batch"]
 
-_PURPOSES = {"batch": 0, "attack": 1}
+_PURPOSES = {"batch": 0, "attack": 1, "augmentation": 2}
 _LIMIT = 2**64
 
 
@@ -24,7 +24,7 @@ def client_generator(
     seed: int,
     partition_id: int,
     server_round: int,
-    purpose: Literal["batch", "attack"] = "batch",
+    purpose: Literal["batch", "attack", "augmentation"] = "batch",
 ) -> np.random.Generator:
     """Return the generator of one client in one round, for one purpose.
 

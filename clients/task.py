@@ -19,7 +19,8 @@ from byzflower.clients.algorithms.trees import (
     map_tree,
     map_trees,
 )
-from byzflower.clients.sampling import draw_batch
+from byzflower.clients.augmentation import Augmentation
+from byzflower.clients.sampling import client_generator, draw_batch
 from byzflower.validation import integer_at_least, non_negative_int
 
 __all__ = ["ClientTask", "JointTask"]
@@ -55,6 +56,8 @@ class ClientTask:
         Most bytes of such state kept in memory; a larger one needs ``state_dir``.
     algorithm
         What this client computes, where not what the app's clients do.
+    augment
+        Changes each batch's x, for instance :func:`byzflower.clients.augmentation.random_flip`.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class ClientTask:
     state_dir: Path | None = None
     memory_limit: int = 2**30
     algorithm: Algorithm | None = None
+    augment: Augmentation | None = None
 
     def __post_init__(self) -> None:
         integer_at_least(self.batch_size, 1, "ClientTask", "batch_size")
@@ -149,8 +153,11 @@ class ClientTask:
         def taken(leaf: Tensor) -> Tensor:
             return leaf.index_select(0, flat).view(*rows.shape, *leaf.shape[1:])
 
-        targets = {} if self.y is None else map_tree(taken, self.y)
-        return rows, Batch(map_tree(taken, self.x), targets, key_tensor)
+        x, targets = map_tree(taken, self.x), {} if self.y is None else map_tree(taken, self.y)
+        if self.augment is not None:
+            rng = client_generator(self.seed, self.partition_id, server_round, "augmentation")
+            x = self.augment(x, rng)
+        return rows, Batch(x, targets, key_tensor)
 
 
 @dataclass(frozen=True, eq=False)

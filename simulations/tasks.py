@@ -15,6 +15,7 @@ from torch import Tensor
 import byzflower as bf
 from byzflower.attack import Attack, flip_labels
 from byzflower.clients.algorithms import Algorithm, Gradient, Objective, parse_client
+from byzflower.clients.augmentation import random_flip
 from byzflower.clients.task import ClientTask, JointTask
 from byzflower.registry import own_classes, register
 from byzflower.simulations.datasets import Dataset, load_dataset
@@ -89,6 +90,7 @@ class TaskLoader:
             seed=experiment.seed,
             device=experiment.device,
             state_dir=self.state_dir,
+            augment=random_flip if data.flips else None,
         )
         if partition_id < experiment.honest or not (attack := _poisons_data(experiment)):
             return task
@@ -137,6 +139,11 @@ def make_algorithm(experiment: Experiment) -> Algorithm:
         raise ExperimentError(
             f"`client` {algorithm.name} needs a model without batch normalisation; "
             f"found {experiment.model} on {experiment.dataset}"
+        )
+    if algorithm.per_sample and open_dataset(experiment).flips:
+        raise ExperimentError(
+            f"`client` {algorithm.name} needs the same images in every round; "
+            f"found {experiment.dataset}, which flips them at random: pass flip=none"
         )
     return algorithm
 

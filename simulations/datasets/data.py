@@ -24,6 +24,8 @@ class Dataset:
         float32 inputs of shape (rows, channels, height, width) or (rows, features), preprocessed.
     y_train, y_test : torch.Tensor
         int64 labels 0 … ``num_classes`` − 1.
+    flips : bool
+        Whether clients mirror each training image of a batch with probability ½.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Dataset:
     x_test: torch.Tensor
     y_test: torch.Tensor
     num_classes: int
+    flips: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -44,18 +44,28 @@ class MNIST(DatasetLoader):
 class FashionMNIST(DatasetLoader):
     """Fashion-MNIST: 60,000 + 10,000 garments of 28×28 pixels (torchvision).
 
-    Scaled to [0, 1] and horizontally flipped.
+    Scaled to [0, 1].
+
+    Parameters
+    ----------
+    flip
+        ``"random"``: clients mirror each training image of a batch with probability ½; ``"none"``.
     """
 
     name: ClassVar[str] = "fashion_mnist"
     downloads: ClassVar[bool] = True
+
+    flip: str = "random"
+
+    def __post_init__(self) -> None:
+        _check_flip(self.name, self.flip, ("random", "none"))
 
     def load(self, folder: Path, download: bool) -> Dataset:
         """Read the data set; see :meth:`DatasetLoader.load`."""
         (x, y), (x_test, y_test) = (
             _grey("FashionMNIST", folder, train, download) for train in (True, False)
         )
-        return Dataset("fashion_mnist", x.flip(-1), y, x_test.flip(-1), y_test, 10)
+        return Dataset(self.name, x, y, x_test, y_test, 10, flips=self.flip == "random")
 
 
 @register("dataset")
@@ -63,18 +73,36 @@ class FashionMNIST(DatasetLoader):
 class CIFAR10(DatasetLoader):
     """CIFAR-10: 50,000 + 10,000 colour images of 32×32 pixels (torchvision).
 
-    The training images are expanded with their horizontal mirror images; all are normalised per
-    channel.
+    Normalised per channel.
+
+    Parameters
+    ----------
+    flip
+        ``"random"``: clients mirror each training image of a batch with probability ½.
+        ``"expand"``: the training images and their mirror images, 100,000 rows (ARC D.1).
+        ``"none"``.
     """
 
     name: ClassVar[str] = "cifar10"
     downloads: ClassVar[bool] = True
 
+    flip: str = "random"
+
+    def __post_init__(self) -> None:
+        _check_flip(self.name, self.flip, ("random", "expand", "none"))
+
     def load(self, folder: Path, download: bool) -> Dataset:
         """Read the data set; see :meth:`DatasetLoader.load`."""
         x, y = _colour(folder, True, download)
         x_test, y_test = _colour(folder, False, download)
-        return Dataset("cifar10", torch.cat([x, x.flip(-1)]), y.repeat(2), x_test, y_test, 10)
+        if self.flip == "expand":
+            x, y = torch.cat([x, x.flip(-1)]), y.repeat(2)
+        return Dataset(self.name, x, y, x_test, y_test, 10, flips=self.flip == "random")
+
+
+def _check_flip(name: str, flip: object, known: tuple[str, ...]) -> None:
+    if flip not in known:
+        raise ValueError(f"`{name}` needs flip to be one of {', '.join(known)}; found {flip!r}")
 
 
 def _grey(name: str, folder: Path, train: bool, download: bool) -> tuple[Any, Any]:

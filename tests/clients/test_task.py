@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from byzflower.clients import ClientTask, Gradient, Objective, make_client_app
+from byzflower.clients.augmentation import random_flip
 
 
 def make_task(x, y, objective=None, **options):
@@ -113,3 +114,41 @@ def test_outputs_without_loss_or_logits_need_a_criterion():
     _, batch = task.draw(1, (2,))
     with pytest.raises(TypeError, match=r"found dict for targets Tensor. Give `Objective` a crit"):
         task.objective.gradient(*task.objective.split(task.objective.initial()), batch)
+
+
+def test_flips_follow_from_seed_client_and_round():
+    x, y = torch.arange(60.0).reshape(10, 1, 2, 3), torch.zeros(10, dtype=torch.int64)
+    objective = Objective(nn.Sequential(nn.Flatten(), nn.Linear(6, 3)))
+
+    def batches(partition=0, seed=1, augment=random_flip, shape=(10,)):
+        task = ClientTask(objective, x, y, partition, 10, seed=seed, augment=augment)
+        return [task.draw(t, shape) for t in range(1, 9)]
+
+    for (rows, flipped), (plain_rows, plain) in zip(batches(), batches(augment=None), strict=True):
+        assert torch.equal(rows, plain_rows)  # which examples are drawn is not affected
+        mirrored = [not torch.equal(a, b) for a, b in zip(flipped.x, plain.x, strict=True)]
+        expected = [b.flip(-1) if m else b for m, b in zip(mirrored, plain.x, strict=True)]
+        assert torch.equal(flipped.x, torch.stack(expected))
+        assert 0 < sum(mirrored) < 10
+    same = [torch.equal(a.x, b.x) for (_, a), (_, b) in zip(batches(), batches(), strict=True)]
+    assert all(same)
+
+    def flips(**options):
+        pairs = zip(batches(**options), batches(**{**options, "augment": None}), strict=True)
+        return [
+            [not torch.equal(p, q) for p, q in zip(a.x, b.x, strict=True)]
+            for (_, a), (_, b) in pairs
+        ]
+
+    assert flips() != flips(partition=1)
+    assert flips() != flips(seed=2)
+    assert len({tuple(one) for one in flips()}) > 1
+    steps = batches(shape=(3, 10))[0][1].x
+    assert steps.shape == (3, 10, 1, 2, 3)
+
+
+def test_only_images_are_flipped():
+    with pytest.raises(
+        TypeError, match=r"needs images \(…, channels, height, width\); found \(4, 2\)"
+    ):
+        random_flip(torch.zeros(4, 2), np.random.default_rng(0))

@@ -164,14 +164,22 @@ def test_mnist_is_normalised(torchvision, tmp_path):
     assert data.x_train[0, 0, 0, 0].item() == pytest.approx((1 - 0.1307) / 0.3081)
 
 
-def test_fashion_mnist_is_flipped(torchvision, tmp_path):
-    data = load_dataset("fashion_mnist", tmp_path)
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10"])
+def test_images_are_stored_as_they_are_and_flipped_in_training(name, torchvision, tmp_path):
+    data = load_dataset(name, tmp_path)
     for images in (data.x_train, data.x_test):
-        assert (images[0, 0, 0, 0].item(), images[0, 0, 0, 27].item()) == (0, 1)
+        assert len(images) == 2
+        assert images[0, 0, 0, 0] > images[0, 0, 0, -1]
+    assert data.flips
+    assert not load_dataset(f"{name}(flip=none)", tmp_path).flips
+    assert not load_dataset("mnist", tmp_path).flips
+    with pytest.raises(SpecError, match=r"needs flip to be one of random,.*; found 'always'"):
+        load_dataset(f"{name}(flip=always)", tmp_path)
 
 
-def test_cifar10_is_expanded_with_mirror_images(torchvision, tmp_path):
-    data = load_dataset("cifar10", tmp_path)
+def test_cifar10_can_be_expanded_with_mirror_images(torchvision, tmp_path):
+    data = load_dataset("cifar10(flip=expand)", tmp_path)
+    assert not data.flips
     assert (data.x_train.shape, data.x_test.shape) == ((4, 3, 32, 32), (2, 3, 32, 32))
     assert data.y_train.tolist() == [3, 4, 3, 4]
     assert torch.equal(data.x_train[0, :, :, 0], data.x_train[2, :, :, -1])

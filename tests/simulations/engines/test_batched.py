@@ -20,6 +20,7 @@ from byzflower.clients import (
     make_client_app,
     nan_mod,
 )
+from byzflower.clients.augmentation import random_flip
 from byzflower.simulations.engines import BatchedGrid, InProcessGrid
 from byzflower.updates import stacked_view
 from byzflower.wire.arrays import to_record, to_tensor
@@ -60,7 +61,11 @@ def drawing():
     return Dropping()
 
 
-def make_app(model, algorithm, *, examples=lambda i: 30, batch=lambda i: 8, mods=()):
+def flat(model):
+    return lambda: nn.Sequential(nn.Flatten(), model())
+
+
+def make_app(model, algorithm, *, examples=lambda i: 30, batch=lambda i: 8, mods=(), augment=None):
     """An app whose clients share one objective, as an experiment's do."""
     torch.manual_seed(0)
     objective = Objective(model(), l2=1e-3)
@@ -70,7 +75,10 @@ def make_app(model, algorithm, *, examples=lambda i: 30, batch=lambda i: 8, mods
         generator = torch.Generator().manual_seed(i)
         x = torch.randn(examples(i), 6, generator=generator)
         y = torch.randint(3, (examples(i),), generator=generator)
-        return ClientTask(objective, x, y, partition_id=i, batch_size=batch(i), seed=5)
+        x = x if augment is None else x.view(-1, 1, 2, 3)
+        return ClientTask(
+            objective, x, y, partition_id=i, batch_size=batch(i), seed=5, augment=augment
+        )
 
     return make_client_app(load, algorithm, mods), objective
 
@@ -113,8 +121,17 @@ ALGORITHMS = [Gradient(clip=1.0), Momentum(beta=0.9), LocalSGD(3, 0.05, momentum
     [(m, a) for m in MODELS for a in ALGORITHMS if (m, a) != (normalised, Saga())],
 )
 def test_same_model_as_in_process_in_every_round(model, algorithm):
-    batched = trajectory(BatchedGrid, model, algorithm)
-    one_by_one = trajectory(InProcessGrid, model, algorithm)
+    compare(model, algorithm)
+
+
+@pytest.mark.parametrize("algorithm", [Momentum(beta=0.9), LocalSGD(3, 0.05)])
+def test_same_flips_as_in_process(algorithm):
+    compare(flat(plain), algorithm, augment=random_flip)
+
+
+def compare(model, algorithm, **options):
+    batched = trajectory(BatchedGrid, model, algorithm, **options)
+    one_by_one = trajectory(InProcessGrid, model, algorithm, **options)
     for left, right in zip(batched, one_by_one, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
 
