@@ -23,6 +23,9 @@ honest = direction + torch.randn(n - f, d, generator=generator)
 forged = bf.parse_attack("alie(tau=1)")(honest, f)
 plt.hist(honest[:, 0].tolist(), bins=11, color="#0072B2", label="honest values of one coordinate")
 plt.axvline(forged[0, 0], color="#D55E00", lw=3, label="what the liars send")
+plt.ylim(0, 3)
+plt.yticks(range(4))
+plt.ylabel("clients")
 plt.legend(frameon=False)
 plt.show()
 
@@ -43,11 +46,12 @@ for i, name in enumerate(rules):
 
 figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
 image = axes.imshow(table, cmap="RdBu", vmin=-1, vmax=1)
-axes.set_xticks(range(len(attacks)), attacks, rotation=20)
+axes.set_xticks(range(len(attacks)), attacks, rotation=25, ha="right")
 axes.set_yticks(range(len(rules)), rules)
 for i in range(len(rules)):
     for j in range(len(attacks)):
-        axes.text(j, i, f"{table[i, j]:.2f}", ha="center", va="center")
+        colour = "white" if table[i, j].abs() > 0.6 else "black"
+        axes.text(j, i, f"{table[i, j]:.2f}", ha="center", va="center", color=colour)
 figure.colorbar(image, label="cosine with the honest mean")
 plt.show()
 
