@@ -51,5 +51,5 @@ plt.grid(alpha=0.3)
 plt.show()
 
 # %%
-# From chance to 90 %, and the server did nothing different. In a deployment whose clients return models, the same is one
-# line: ``ClientApp(mods=[momentum_mod(beta=0.9)])``.
+# From chance to 90 %, and the server did nothing different. In a deployment whose clients return
+# models, the same is one line: ``ClientApp(mods=[momentum_mod(beta=0.9)])``.
