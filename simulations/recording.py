@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -66,7 +67,8 @@ def record_run(
     Returns
     -------
     dict
-        The summary: final and best accuracy, final loss, rounds done, seconds; ``skipped`` says
+        The summary: final and best accuracy, final loss, rounds done, seconds; ``diverged`` is the
+        first evaluated round whose loss is not finite, if there is one; ``skipped`` says
         why the last round left the model unchanged, if it did.
 
     Raises
@@ -110,6 +112,7 @@ class _Recorded:
         self._labels = {"rule": experiment.rule, "attack": experiment.attack}
         self._last: Round | None = None
         self._best = 0.0
+        self._diverged: int | None = None
         self._started = time.perf_counter()
         self._has_config = False
 
@@ -118,6 +121,7 @@ class _Recorded:
         last = self._last
         return {
             "best": self._best,
+            "diverged": self._diverged,
             "seconds": time.perf_counter() - self._started,
             "last": None if last is None else {**vars(last), "notes": dict(last.notes)},
         }
@@ -125,6 +129,7 @@ class _Recorded:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the records where they were, and drop what came after."""
         self._best = state["best"]
+        self._diverged = state["diverged"]
         self._started = time.perf_counter() - state["seconds"]
         self._last = None if state["last"] is None else Round(**state["last"])
         round_reached = -1 if self._last is None else self._last.round
@@ -139,6 +144,8 @@ class _Recorded:
     def take(self, done: Round) -> None:
         self._write_config()
         self._last, self._best = done, max(self._best, done.accuracy)
+        if self._diverged is None and not math.isfinite(done.loss):
+            self._diverged = done.round
         numbers = {"round": done.round, "accuracy": done.accuracy, "loss": done.loss}
         if done.validation is not None:
             numbers["validation_accuracy"] = done.validation
@@ -163,7 +170,9 @@ class _Recorded:
             summary["error"] = " ".join(f"{type(reason).__name__}: {reason}".split())
         if last is not None:
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
-            if last.selection:
+            if self._diverged is not None:
+                summary["diverged"] = self._diverged
+            if any(share is not None for share in last.selection or ()):
                 summary["selection"] = last.selection
             if self._keep_model and not (reason is not None and self._finished_before()):
                 _save(last.model, self._results.path.parent / f"model-{self.identity}.npz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Iterable
 from enum import StrEnum
@@ -39,6 +40,9 @@ def command(
     out: Annotated[
         Path, typer.Option(help="folder for results.jsonl; of robustness, one or an .md file")
     ] = Path("runs/bench"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON object a figure, not tables")
+    ] = False,
 ) -> None:
     """Measure medians and ratios against installed peers and against the limits.
 
@@ -58,9 +62,9 @@ def command(
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with ResultsFile(out) as results:
         if suite is Suite.rules and device == "cpu":
-            _memory(results)  # first: what a process has freed, it uses again unseen
+            _memory(results, to_stderr=as_json)  # first: what a process has freed, it uses again unseen
         for rows in _suite(suite, training, repeats, device, ray):
-            show(rows)
+            show(rows, as_json=as_json)
             for row in rows:
                 results.write("bench", suite.value, **dataclasses.asdict(row))
 
@@ -114,18 +118,23 @@ def _robustness(out: Path) -> None:
     typer.echo(f"written to {out}")
 
 
-def _memory(results: ResultsFile) -> None:
+def _memory(results: ResultsFile, *, to_stderr: bool) -> None:
     from byzflower.simulations.bench.rules import CASES, PIPELINE, memory_of
 
     for n, d, f in CASES:
         extra = memory_of(n, d, f)
         if extra is not None:
-            typer.echo(f"memory beyond the inputs: {PIPELINE} at n={n} d={d:,}: {extra:.0f} MB")
+            told = f"memory beyond the inputs: {PIPELINE} at n={n} d={d:,}: {extra:.0f} MB"
+            typer.echo(told, err=to_stderr)
             results.write("bench", "memory", case=f"n={n} d={d}", subject=PIPELINE, extra_mb=extra)
 
 
-def show(rows: list[Row]) -> None:
-    """Print one case as a table."""
+def show(rows: list[Row], *, as_json: bool = False) -> None:
+    """Print one case as a table, or as an object a row."""
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(dataclasses.asdict(row), ensure_ascii=False))
+        return
     from rich.table import Table
 
     from byzflower.simulations.cli.terminal import console

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +32,8 @@ def command(
             help=f"only one of {', '.join(KINDS)}; or a name, to see it whole", show_default="all"
         ),
     ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a name")] = False,
 ) -> None:
     """List the names that options take.
 
@@ -53,7 +57,15 @@ def command(
         ]
         if not entries:
             raise unknown("list", kind, KINDS)
-        typer.echo("\n\n".join(_whole(of, kind, cls) for of, cls in entries))
+        if as_json:
+            _print_objects((of, kind, cls) for of, cls in entries)
+        else:
+            typer.echo("\n\n".join(_whole(of, kind, cls) for of, cls in entries))
+        return
+    if as_json:
+        for chosen in KINDS if kind is None else (kind,):
+            for of in KINDS[chosen]:
+                _print_objects((of, *named) for named in registered(of).items())
         return
     screen = console()
     for chosen in KINDS if kind is None else (kind,):
@@ -67,6 +79,12 @@ def command(
             table.add_row(*(escape(row[i]) for i in filled))
         screen.print(table)
         screen.print()
+
+
+def _print_objects(entries: Iterable[tuple[str, str, type[Any]]]) -> None:
+    for kind, name, cls in entries:
+        columns = dict(zip(COLUMNS, _row(kind, name, cls), strict=True))
+        typer.echo(json.dumps({"kind": kind, **columns}, ensure_ascii=False))
 
 
 def _row(kind: str, name: str, cls: type[Any]) -> tuple[str, ...]:

@@ -40,6 +40,10 @@ def command(
         ),
     ] = 25,
     verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="show no progress")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON object a run, not a table")
+    ] = False,
     **options: Any,
 ) -> None:
     """Train under attack, for one rule or several, from one seed or several.
@@ -63,6 +67,8 @@ def command(
         Path(out or own_out or f"runs/{name}"),
         checkpoint_every,
         verbose=bool(verbose or own_verbose),
+        quiet=quiet,
+        as_json=as_json,
     )
     if not complete:
         raise typer.Exit(130)

@@ -16,13 +16,20 @@ from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
 from byzflower.simulations.recording import record_run, versions
 from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
+from byzflower.simulations.results import as_json as as_line
 from byzflower.simulations.runner import Round, prepare
 
 __all__ = ["record"]
 
 
 def record(
-    chosen: Sequence[Experiment], folder: Path, checkpoint_every: int, *, verbose: bool = False
+    chosen: Sequence[Experiment],
+    folder: Path,
+    checkpoint_every: int,
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> bool:
     """Run the experiments one after another into ``folder``; return False after Ctrl-C.
 
@@ -30,7 +37,7 @@ def record(
     killed in the middle goes on after its last checkpoint.
     """
     # Several processes may share a terminal's stderr; the table alone goes to stdout.
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, quiet=quiet)
     complete = True
     for experiment in chosen:
         prepare(experiment)
@@ -53,13 +60,16 @@ def record(
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)
-    table = console()
-    table.print(_title(done), soft_wrap=True, markup=False, highlight=False)
-    table.print(_table(done))
+    if as_json:
+        for run in done:
+            print(as_line({**run.config, **(run.summary or {})}))
+    else:
+        table = console()
+        table.print(_title(done), soft_wrap=True, markup=False, highlight=False)
+        table.print(_table(done))
     for run in done:
-        if reason := (run.summary or {}).get("skipped"):
-            told = f"{run.config['rule']}: the last round left the model unchanged: {reason}"
-            screen.print(told, markup=False, highlight=False)
+        if remark := _remark(run):
+            screen.print(f"{run.config['rule']}: {remark}", markup=False, highlight=False)
     try:
         plot_accuracy(done, folder / "accuracy.png")
     except OSError as error:
@@ -68,6 +78,19 @@ def record(
     told = f"results in {folder}" if complete else f"interrupted; --out {folder} goes on with it"
     screen.print(told, soft_wrap=True, markup=False, highlight=False)
     return complete
+
+
+def _remark(run: Run) -> str:
+    """Return what a run's numbers alone do not say, or nothing."""
+    summary = run.summary or {}
+    if (diverged := summary.get("diverged")) is not None:
+        return (
+            f"diverged by round {diverged}: the model's loss is no longer finite, and neither is "
+            "what honest clients compute with it"
+        )
+    if reason := summary.get("skipped"):
+        return f"the last round left the model unchanged: {reason}"
+    return ""
 
 
 def _still_holds(run: Run) -> bool:
