@@ -5,6 +5,8 @@ from byzflower.attack.parsing import parse_attack as parse_attack
 from byzflower.errors import BudgetError as BudgetError
 from byzflower.errors import InfeasibleError as InfeasibleError
 from byzflower.errors import SpecError as SpecError
+from byzflower.explanation import Explanation as Explanation
+from byzflower.explanation import StepReport as StepReport
 from byzflower.geometry import Geometry as Geometry
 from byzflower.kernels import Reduction as Reduction
 from byzflower.mixtailor import MixTailor as MixTailor
@@ -41,10 +43,8 @@ from byzflower.rule import SignVotes as SignVotes
 from byzflower.rule import TrimmedMean as TrimmedMean
 from byzflower.specs import parse as parse
 from byzflower.steps import Aggregator as Aggregator
-from byzflower.steps import Explanation as Explanation
 from byzflower.steps import Pipeline as Pipeline
 from byzflower.steps import PreAggregator as PreAggregator
 from byzflower.steps import Rule as Rule
-from byzflower.steps import StepReport as StepReport
 from byzflower.steps import compose as compose
 from byzflower.updates import Updates as Updates

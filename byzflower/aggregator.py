@@ -3,53 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 
 from byzflower.errors import InfeasibleError
+from byzflower.explanation import Explanation
 from byzflower.updates import Rows, Updates
 
-__all__ = ["Aggregator", "Explanation", "StepReport", "is_defined"]
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step did: its spec, the rows n and faults f it saw, and its own notes."""
-
-    name: str
-    spec: str
-    n: int
-    f: int
-    note: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """An aggregate and how it came about.
-
-    Attributes
-    ----------
-    value : torch.Tensor
-        The aggregate, shape (d,), in the updates' dtype and device.
-    weights : torch.Tensor or None
-        Weight of each of the n original rows, shape (n,), float64; ``None`` for rules that treat
-        every coordinate separately.
-    n_byzantine : int
-        Faults assumed by the rule, after the finite check and the pre-aggregators.
-    kept : tuple of int
-        Rows that passed the finite check.
-    steps : tuple of StepReport
-        One report a step, in order. A rule's ``selected`` rows are counted as they were passed
-        in; after bucketing or resampling, as these leave them.
-    """
-
-    value: torch.Tensor
-    weights: torch.Tensor | None
-    n_byzantine: int
-    kept: tuple[int, ...]
-    steps: tuple[StepReport, ...]
+__all__ = ["Aggregator", "is_defined"]
 
 
 class Aggregator(ABC):

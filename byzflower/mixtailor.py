@@ -11,9 +11,10 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.aggregator import Aggregator, Explanation, StepReport, is_defined
+from byzflower.aggregator import Aggregator, is_defined
 from byzflower.configured import Configured
 from byzflower.errors import InfeasibleError
+from byzflower.explanation import Explanation, StepReport
 from byzflower.preaggregator import Resampling
 from byzflower.registry import register
 from byzflower.specs import parse

@@ -19,9 +19,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from byzflower.aggregator import Aggregator, Explanation, StepReport
+from byzflower.aggregator import Aggregator
 from byzflower.configured import Configured
 from byzflower.errors import InfeasibleError
+from byzflower.explanation import Explanation, StepReport
 from byzflower.geometry import Geometry
 from byzflower.plans import (
     Mixing,
@@ -39,7 +40,6 @@ from byzflower.validation import non_negative_int, rows_as_text
 
 __all__ = [
     "Aggregator",
-    "Explanation",
     "Mixing",
     "Pipeline",
     "Plan",
@@ -47,7 +47,6 @@ __all__ = [
     "Reduced",
     "Rule",
     "Step",
-    "StepReport",
     "Weighted",
     "compose",
 ]
@@ -271,7 +270,7 @@ class Pipeline(Aggregator):
         *earlier, last = self._rows_as_passed_in(decision)
         if backend is not None:
             last = dataclasses.replace(last, note={**last.note, "backend": backend})
-        return Explanation(value, weights, decision.f, kept, (*earlier, last))
+        return Explanation(value, weights, decision.f, kept, (*earlier, last), updates.n)
 
     def _rows_as_passed_in(self, decision: Decision) -> Iterator[StepReport]:
         """Turn row indices in the reports into those of the input.

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from byzflower.aggregator import Aggregator
 from byzflower.errors import InfeasibleError
-from byzflower.steps import Aggregator, Explanation
+from byzflower.explanation import Explanation
 from byzflower.strategies.rejections import Reason, Rejection, Reply
 from byzflower.strategies.sent_model import SentModel
 from byzflower.strategies.vetting import is_finite

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from logging import INFO, WARNING, getLogger
 from typing import Any, Self
 
-from byzflower.steps import StepReport
+from byzflower.explanation import StepReport
 from byzflower.strategies.rejections import Reason, Rejection
 from byzflower.wire.metrics import Metrics, MetricValue
 

@@ -62,7 +62,9 @@ def command(
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with ResultsFile(out) as results:
         if suite is Suite.rules and device == "cpu":
-            _memory(results, to_stderr=as_json)  # first: what a process has freed, it uses again unseen
+            _memory(
+                results, to_stderr=as_json
+            )  # first: what a process has freed, it uses again unseen
         for rows in _suite(suite, training, repeats, device, ray):
             show(rows, as_json=as_json)
             for row in rows:
