@@ -14,7 +14,10 @@ from byzflower.simulations.cli.own import import_own
 __all__ = ["app"]
 
 # In the order `--help` lists them; a module is named as its command, but `list` is taken by Python.
-COMMANDS = ("run", "play", "sweep", "report", "certify", "bench", "conduct", "list")
+COMMANDS = (
+    *("run", "play", "sweep", "reproduce", "report"),
+    *("certify", "bench", "conduct", "list"),
+)
 MODULES = {"list": "catalogue"}
 
 app = typer.Typer(

@@ -80,11 +80,10 @@ def worst_case(runs: DataFrame, by: Sequence[str], measure: str) -> Series[float
         ``"final"`` or ``"maximal"``.
     """
     others = [name for name in varying(runs) if name not in by]
-    means = runs.groupby([*by, *others], dropna=False, sort=False)[measure].mean()
+    keys = [*by, *others] or ["rule"]
+    means = runs.groupby(keys, dropna=False, sort=False)[measure].mean()
     if not by:
-        import pandas as pd  # noqa: PLC0415
-
-        return pd.Series({"all": means.min()})
+        return means.groupby(lambda _: "all").min()
     return means.groupby(level=list(by), dropna=False, sort=False).min()
 
 

@@ -1,0 +1,93 @@
+"""``byzflower reproduce``: a paper's table or figure, run and set beside the paper's numbers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from byzflower.simulations.cli.sweep import CheckpointEvery, Jobs, RayAddress, run_grid
+from byzflower.simulations.errors import ExperimentError
+
+__all__ = ["Scale", "command"]
+
+
+class Scale(StrEnum):
+    """How large."""
+
+    small = "small"
+    full = "full"
+
+
+def command(
+    paper: Annotated[
+        str | None, typer.Argument(help="resam, aggregathor, rs-byrd-saga, mixtailor or arc")
+    ] = None,
+    item: Annotated[str | None, typer.Argument(help='such as figure-1, "Table 1"')] = None,
+    *,
+    listed: Annotated[
+        bool, typer.Option("--list", help="list the items and whether they can be run here")
+    ] = False,
+    scale: Annotated[
+        Scale, typer.Option(help="small: within ten minutes on two cores; full: as the paper")
+    ] = Scale.small,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder [default: runs/PAPER-ITEM-SCALE]")
+    ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", help="folder of data sets that are not embedded")
+    ] = None,
+    jobs: Jobs = None,
+    ray_address: RayAddress = None,
+    checkpoint_every: CheckpointEvery = 25,
+) -> None:
+    """Run what a paper's table or figure shows, and report it beside the paper's numbers.
+
+    Goes on like a sweep, whatever stops it. The files in byzflower/simulations/papers say what is
+    run.
+    """
+    if listed:
+        _list(data_dir)
+        return
+    if paper is None or item is None:
+        raise ExperimentError("`reproduce` needs a paper and an item; --list shows them")
+    from byzflower.simulations.reproduction.items import find_item
+
+    found = find_item(paper, item)
+    folder = out or Path("runs") / f"{found.paper}-{found.name}-{scale}"
+    if found.kind != "grid":
+        from byzflower.simulations.recording import versions
+        from byzflower.simulations.report.page import Report
+        from byzflower.simulations.reproduction.measured import KINDS
+        from byzflower.simulations.sweep.manifest import command_line
+
+        panels = KINDS[found.kind](found.scales[scale])
+        report = Report(found.heading, panels, command_line(), versions(), [found.finding])
+        typer.echo(f"report: {report.write(folder / 'report')}")
+        return
+    grid = found.grid(scale, **({} if data_dir is None else {"data_dir": data_dir}))
+    options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
+    try:
+        run_grid(grid, grid.cells, folder, found.said(scale), report=True, **options)
+    except ExperimentError as error:
+        if "data director" in str(error) or "`data-dir`" in str(error):
+            raise found.missing_data(scale, error) from error
+        raise
+
+
+def _list(data_dir: str | None) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from byzflower.simulations.cli.terminal import console
+    from byzflower.simulations.reproduction.items import SCALES, all_items
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("paper", "item", *SCALES, "what"):
+        table.add_column(head, overflow="fold")
+    for item in all_items():
+        states = (item.state(scale, data_dir) for scale in SCALES)
+        table.add_row(*map(escape, (item.paper, item.name, *states, item.title)))
+    console().print(table)
