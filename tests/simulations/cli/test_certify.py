@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("typer")
 
 from byzflower.certify import replay
-from byzflower.simulations.cli import main
 from byzflower.simulations.results import read_records
 
 KEYS = [
@@ -27,22 +26,8 @@ KEYS = [
 ]
 
 
-@pytest.fixture
-def byzflower(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty folder; return exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
-
-    return run
-
-
-def test_json_of_a_rule_with_a_theorem(byzflower, tmp_path):
-    code, out, err = byzflower(
+def test_json_of_a_rule_with_a_theorem(call, tmp_path):
+    code, out, err = call(
         *("certify", "mda", "--n", 7, "--f", 2, "--dimension", 2, "--evaluations", 60, "--json")
     )
     record = json.loads(out)
@@ -57,8 +42,8 @@ def test_json_of_a_rule_with_a_theorem(byzflower, tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["cge", "clip(c=2) > median", "mean"])
-def test_a_broken_rule_yields_a_counterexample_and_exit_code_0(byzflower, tmp_path, rule):
-    code, out, _ = byzflower("certify", rule, "--n", 7, "--f", 2, "--json")
+def test_a_broken_rule_yields_a_counterexample_and_exit_code_0(call, tmp_path, rule):
+    code, out, _ = call("certify", rule, "--n", 7, "--f", 2, "--json")
     assert code == 0
     record = json.loads(out, parse_constant=pytest.fail)  # strict JSON
     assert record["holds"] is False
@@ -66,21 +51,21 @@ def test_a_broken_rule_yields_a_counterexample_and_exit_code_0(byzflower, tmp_pa
     assert replay(tmp_path / record["counterexample"]).ratios.unbounded
 
 
-def test_no_theorem_is_null(byzflower):
-    _, out, _ = byzflower(
+def test_no_theorem_is_null(call):
+    _, out, _ = call(
         *("certify", "krum", "--n", 7, "--f", 2, "--dimension", 1, "--evaluations", 40, "--json")
     )
     record = json.loads(out)
     assert (record["lambda_bound"], record["kappa_bound"], record["holds"]) == (None, None, None)
 
 
-def test_results_and_inputs_go_to_the_folder(byzflower, tmp_path):
+def test_results_and_inputs_go_to_the_folder(call, tmp_path):
     for seed in (0, 1):
-        byzflower(
+        call(
             *("certify", "nnm > median", "--n", 7, "--f", 2, "--dimension", 2),
             *("--evaluations", 40, "--seed", seed, "--out", tmp_path / "out", "--json"),
         )
-    byzflower("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "out")
+    call("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "out")
     first, second, broken = read_records(tmp_path / "out")
     assert {first["kind"], second["kind"], broken["kind"]} == {"certificate"}
     assert first["run"] != second["run"]
@@ -92,26 +77,26 @@ def test_results_and_inputs_go_to_the_folder(byzflower, tmp_path):
     assert broken["counterexample"] in names
 
 
-def test_the_table_says_what_was_found(byzflower):
+def test_the_table_says_what_was_found(call):
     arguments = ("--n", 7, "--f", 2, "--dimension", 1, "--evaluations", 60)
-    _, out, _ = byzflower("certify", "trimmed_mean", *arguments)
+    _, out, _ = call("certify", "trimmed_mean", *arguments)
     assert "≤ 0.4" in out
     assert "no violation found: every input tried respects RESAM Proposition 4" in " ".join(
         out.split()
     )
-    _, out, _ = byzflower("certify", "mean", *arguments)
+    _, out, _ = call("certify", "mean", *arguments)
     assert "unbounded" in out
     assert "violated: identical honest rows" in " ".join(out.split())
-    _, out, _ = byzflower("certify", "bucketing(s=2) > median", "--n", 12, *arguments[2:])
+    _, out, _ = call("certify", "bucketing(s=2) > median", "--n", 12, *arguments[2:])
     assert "one fixed draw known to the adversary" in " ".join(out.split())
     assert "no theorem in these papers" in out
-    _, out, _ = byzflower("certify", "multi_krum", *arguments)
+    _, out, _ = call("certify", "multi_krum", *arguments)
     assert "also proved, not searched: AggregaThor Lemma 1" in " ".join(out.split())
 
 
-def test_plots_need_no_rule(byzflower, tmp_path):
+def test_plots_need_no_rule(call, tmp_path):
     pytest.importorskip("matplotlib")
-    code, out, err = byzflower("certify", "--plot", "--n", 7, "--out", tmp_path / "plots")
+    code, out, err = call("certify", "--plot", "--n", 7, "--out", tmp_path / "plots")
     assert (code, out) == (0, "")
     assert "coefficients.png" in err
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
@@ -133,35 +118,35 @@ def test_plots_need_no_rule(byzflower, tmp_path):
         (["--plot", "--n", 2], "--plot needs n ≥ 3; found n = 2"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(byzflower, arguments, message):
-    code, out, err = byzflower("certify", *arguments)
+def test_mistakes_are_one_line_and_exit_code_2(call, arguments, message):
+    code, out, err = call("certify", *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
 
 
-def test_an_out_that_is_a_file_is_a_mistake(byzflower, tmp_path):
+def test_an_out_that_is_a_file_is_a_mistake(call, tmp_path):
     (tmp_path / "taken").write_text("")
-    code, _, err = byzflower("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "taken")
+    code, _, err = call("certify", "cge", "--n", 7, "--f", 2, "--out", tmp_path / "taken")
     assert code == 2
     assert err.count("\n") == 1
 
 
-def test_a_saved_input_is_replayed(byzflower, tmp_path):
-    byzflower("certify", "cge", "--n", 7, "--f", 2, "--evaluations", 60, "--out", "found")
-    code, out, err = byzflower("certify", "--replay", "found/cge-n7-f2-counterexample.npz")
+def test_a_saved_input_is_replayed(call, tmp_path):
+    call("certify", "cge", "--n", 7, "--f", 2, "--evaluations", 60, "--out", "found")
+    code, out, err = call("certify", "--replay", "found/cge-n7-f2-counterexample.npz")
     assert (code, err) == (0, "")
     ratios = replay(tmp_path / "found" / "cge-n7-f2-counterexample.npz").ratios
     shown = "unbounded" if math.isinf(ratios.lam) else f"{ratios.lam:.4g}"
     assert out.startswith("cge: n = 7, f = 2, d = ")
     assert f"λ ≥ {shown}" in out
-    _, out, _ = byzflower("certify", "--replay", "found/cge-n7-f2-counterexample.npz", "--json")
+    _, out, _ = call("certify", "--replay", "found/cge-n7-f2-counterexample.npz", "--json")
     assert json.loads(out)["lambda_found"] == (ratios.lam if math.isfinite(ratios.lam) else None)
-    code, _, err = byzflower("certify", "krum", "--replay", "found/cge-n7-f2-lambda.npz")
+    code, _, err = call("certify", "krum", "--replay", "found/cge-n7-f2-lambda.npz")
     assert (code, "the saved input names its rule" in err) == (2, True)
 
 
-def test_what_cannot_be_replayed_is_refused_in_a_line(byzflower, tmp_path):
+def test_what_cannot_be_replayed_is_refused_in_a_line(call, tmp_path):
     (tmp_path / "notes.npz").write_text("not an archive")
     (tmp_path / "empty.npz").write_bytes(b"")
     np.savez(tmp_path / "words.npz", rule="mean", f=1, seed=0, rows="words", honest="words")
@@ -170,7 +155,7 @@ def test_what_cannot_be_replayed_is_refused_in_a_line(byzflower, tmp_path):
     content[100:400] = bytes(300)
     (tmp_path / "bits.npz").write_bytes(content)
     for stem in ("missing", "notes", "empty", "words", "bits"):
-        code, out, err = byzflower("certify", "--replay", f"{stem}.npz")
+        code, out, err = call("certify", "--replay", f"{stem}.npz")
         assert (code, out) == (2, "")
         assert "`replay` needs a saved input (.npz); found" in err
         assert err.count("\n") == 1
