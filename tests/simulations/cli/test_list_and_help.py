@@ -71,7 +71,7 @@ def test_list_tells_what_a_step_takes_in_one_line(call):
         "local_sgd steps=1, learning_rate=0.1, momentum=0.0 Send the model",
         "step initial, changes=() Constant learning rates",
         "mlp width=None One hidden ReLU layer",
-        "cifar10 CIFAR-10: 50,000",
+        "cifar10 flip=random CIFAR-10: 50,000",
     ):
         assert any(line.startswith(start) for line in lines), start
 
