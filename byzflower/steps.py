@@ -266,7 +266,7 @@ class Pipeline(Aggregator):
         decision = self.decide(geometry, remaining_faults(updates, geometry, f, self), rng)
         weights = original_weights(decision.plan, geometry, updates.n)
         value, backend = carry_out(decision.plan, geometry, updates, center)
-        kept = tuple(int(i) for i in geometry.kept)
+        kept = tuple(geometry.kept.tolist())
         *earlier, last = self._rows_as_passed_in(decision)
         if backend is not None:
             last = dataclasses.replace(last, note={**last.note, "backend": backend})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -81,9 +82,16 @@ class Source:
         nonzero = self.mixing[self.mixing != 0].abs()
         return bool((nonzero < torch.finfo(torch.float32).tiny).any())
 
+    @cached_property
+    def _chosen(self) -> Tensor:
+        return torch.from_numpy(np.array(self.rows)).to(self.device)
+
     def part(self, index: int, start: int, stop: int) -> Tensor:
-        """Return some columns of a block's chosen rows, in their own dtype: no base, no mixing."""
-        return torch.stack([self.blocks[index][row][start:stop] for row in self.rows]).detach()
+        """Copy some columns of a block's chosen rows, in their own dtype: no base, no mixing."""
+        block = self.blocks[index]
+        if isinstance(block, Tensor):
+            return block.detach()[:, start:stop].index_select(0, self._chosen)
+        return torch.stack([block[row][start:stop] for row in self.rows]).detach()
 
     def chunks(self, columns: int) -> Iterator[tuple[int, Tensor]]:
         """Yield (first column, (m, ≤ columns) tensor in the compute dtype), in order."""

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from byzflower.kernels import reference
+from byzflower.kernels.cpu import reductions, selection
 from byzflower.kernels.cpu.addresses import Addresses, addresses, stacked
 from byzflower.kernels.cpu.compiler import available
 from byzflower.kernels.cpu.element import TILE, name_of
-from byzflower.kernels.cpu.reductions import Kernel, compiled
+from byzflower.kernels.cpu.frame import Kernel
 from byzflower.kernels.cpu.weights import Weights
 from byzflower.kernels.reduction import Reduction
 from byzflower.kernels.source import Source, compute_dtype
@@ -19,7 +20,8 @@ from byzflower.threads import on_threads
 
 __all__ = ["reduce", "supports", "worthwhile"]
 
-_MOST_ROWS = 512  # the code of longer networks takes seconds to compile
+_MOST_SORTED_ROWS = 128  # the code of longer networks takes seconds to compile
+_LEAST_COLUMNS = 16  # narrower rows leave vectors idle
 _SPAN_ELEMENTS = 1 << 20
 
 
@@ -27,15 +29,19 @@ def supports(source: Source) -> bool:
     """Tell whether :func:`reduce` can do it: the compiler is there, and the rows are in reach."""
     return (
         source.device.type == "cpu"
-        and source.m <= _MOST_ROWS
         and not source.needs_float64
         and all(available(name_of(block[0].dtype)) for block in source.blocks)
     )
 
 
 def worthwhile(source: Source) -> bool:
-    """Tell whether there is enough to do to pay for compiling, some 0.1 ms a row and more."""
-    return source.m * source.d >= 1 << 15 and source.d >= 16 * source.m
+    """Tell whether there is enough to do to pay for compiling, once some 50 ms."""
+    return source.m * source.d >= 1 << 15 and source.d >= _LEAST_COLUMNS
+
+
+def _sorts(source: Source) -> bool:
+    """Tell whether a network of its own pays for this number of rows, at some 5 ms a row."""
+    return source.m <= _MOST_SORTED_ROWS and source.d >= 16 * source.m
 
 
 def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
@@ -69,6 +75,7 @@ class _Job:
     """One block: its kernel, its rows' addresses (None if not readable in place), its results."""
 
     source: Source
+    reduction: Reduction
     index: int
     kernel: Kernel
     weights: Weights | None
@@ -86,10 +93,14 @@ class _Job:
     ) -> _Job:
         block, rows, based = source.blocks[index], source.rows, source.bases[index] is not None
         dtype = name_of(block[0].dtype)
-        kernel = compiled(reduction, source.m, dtype, weights is not None, based)
+        mixed = weights is not None
+        if _sorts(source):
+            kernel = reductions.compiled(reduction, source.m, dtype, mixed, based)
+        else:
+            kernel = selection.compiled(reduction.kind, dtype, mixed, based)
         if weights is not None:
             rows = tuple(rows[row] for row in weights.order)
-        return cls(source, index, kernel, weights, addresses(block, rows), out)
+        return cls(source, reduction, index, kernel, weights, addresses(block, rows), out)
 
     def spans(self) -> list[_Span]:
         width = self.out.numel()
@@ -120,12 +131,16 @@ class _Span:
         target = job.out[self.start : self.stop]
         direct = width >= TILE and target.dtype == dtype and target.is_contiguous()
         results = target if direct else torch.empty(max(width, TILE), dtype=dtype)
-        work = torch.empty(job.kernel.work + 64, dtype=torch.uint8)
+        m = job.source.m
+        work = torch.empty(job.kernel.work(m) + 64, dtype=torch.uint8)
         job.kernel.run(
             places.ctypes.data,
             0 if base is None else base.data_ptr(),
             0 if weights is None else weights.values.data_ptr(),
             0 if weights is None else weights.counts.data_ptr(),
+            0 if weights is None else len(weights.counts),
+            m,
+            job.reduction.count,
             start,
             stop,
             # The kernel writes where it reads: column `start` of the rows goes to `results[0]`.

@@ -34,4 +34,4 @@ def of_vectors(vectors: Iterable[Tensor]) -> Addresses:
 def stacked(block: Tensor, rows: Sequence[int]) -> Addresses:
     """Return the addresses of rows of one tensor whose rows' elements are adjacent."""
     first, step = block.data_ptr(), block.stride(0) * block.element_size()
-    return np.array([first + row * step for row in rows], dtype=np.uintp)
+    return np.array(rows, dtype=np.uintp) * step + first

@@ -41,9 +41,9 @@ class Element:
         """The type of rows after mixing."""
         return Element("float64" if self.dtype == "float64" else "float32")
 
-    def load(self, pointer: Value) -> Value:
-        """Load a vector of a row as the compute type."""
-        stored = pointer.emitter.load(self.x.of(self.number), pointer)
+    def load(self, pointer: Value, lanes: int = 0) -> Value:
+        """Load so many numbers of a row, by default a vector of them, as the compute type."""
+        stored = pointer.emitter.load(Type(self.number, lanes or self.x.lanes), pointer)
         if self.dtype == "bfloat16":  # the upper half of a float32
             return (stored.to("i32") << 16).bits_as("float")
         return stored.to(self.compute)

@@ -77,7 +77,7 @@ class Type:
         return f"splat ({self.number} {text})" if self.lanes else text
 
 
-POINTER, INDEX, DOUBLE = Type("ptr"), Type("i64"), Type("double")
+POINTER, INDEX, FLAG, DOUBLE = Type("ptr"), Type("i64"), Type("i1"), Type("double")
 
 
 @dataclass(eq=False, frozen=True)
@@ -159,6 +159,10 @@ class Value:
         """Return a mask of equal lanes."""
         return self._compare("eq", other)
 
+    def differs(self, other: Value | float) -> Value:
+        """Return a mask of lanes that are not equal."""
+        return self._compare("ne", other)
+
     def where(self, yes: Value, no: Value | float) -> Value:
         """Choose, by this mask, lanes of one value or another."""
         no = yes.like(no)
@@ -175,6 +179,10 @@ class Value:
     def abs(self) -> Value:
         """Return the size without the sign."""
         return self.emitter.call(self.type, "llvm.fabs." + self.type.suffix, self)
+
+    def any(self) -> Value:
+        """Tell whether any lane of this mask is set."""
+        return self.emitter.call(FLAG, "llvm.vector.reduce.or." + self.type.suffix, self)
 
     def sum(self) -> Value:
         """Add the lanes in any order."""
@@ -221,12 +229,22 @@ class Instruction:
 
 
 class Loop:
-    """A loop's counter ``index`` and the values that it hands from one turn to the next."""
+    """The values that a loop hands from one turn to the next.
 
-    def __init__(self, emitter: Emitter, before: str, head: str) -> None:
-        self._emitter, self._before, self._head = emitter, before, head
+    Attributes
+    ----------
+    index : Value
+        The counter of :meth:`Emitter.loop`.
+    again : Value
+        What :meth:`Emitter.repeat` asks at a turn's end: whether there is one more.
+    """
+
+    index: Value
+    again: Value
+
+    def __init__(self, emitter: Emitter, before: str) -> None:
+        self._emitter, self._before = emitter, before
         self._carried: dict[str, tuple[Instruction, Value]] = {}
-        self.index: Value
 
     def carry(self, start: Value, name: str = "") -> Value:
         """Return a value that is ``start`` in the first turn, then what :meth:`turn` was given.
@@ -372,20 +390,23 @@ class Emitter:
         self, start: Value | int, stop: Value | int, step: Value | int = 1, *, name: str = ""
     ) -> Iterator[Loop]:
         """Write a loop over start, start + step, … < stop; the first turn is always run."""
-        before, head = self.block, self._label("loop")
-        self._go(head)
-        loop = Loop(self, before, head)
         first = start if isinstance(start, Value) else self.constant(INDEX, start)
-        loop.index = loop.carry(first, name)
-        yield loop
-        after = loop.index + step
-        loop.turn(loop.index, after)
-        self._close(loop, after < stop, head)
+        with self.repeat() as loop:
+            loop.index = loop.carry(first, name)
+            yield loop
+            after = loop.index + step
+            loop.turn(loop.index, after)
+            loop.again = after < stop
 
-    def _close(self, loop: Loop, more: Value, head: str) -> None:
+    @contextmanager
+    def repeat(self) -> Iterator[Loop]:
+        """Write a loop that runs once, and on while what its turn leaves in ``again`` holds."""
+        loop, head = Loop(self, self.block), self._label("loop")
+        self._go(head)
+        yield loop
         loop.close()
         end = self._label("end")
-        self.run(f"br {more}, label %{head}, label %{end}", more)
+        self.run(f"br {loop.again}, label %{head}, label %{end}", loop.again)
         self._start(end)
 
     def _label(self, kind: str) -> str:

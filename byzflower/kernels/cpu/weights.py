@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from byzflower.kernels.cpu.reductions import ROWS_AT_ONCE
+from byzflower.kernels.cpu.frame import ROWS_AT_ONCE
 
 __all__ = ["Weights"]
 

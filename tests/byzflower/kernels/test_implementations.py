@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -49,6 +50,13 @@ def by_backend(
     return out.cpu()
 
 
+def by_machine_code(
+    is_sorted: bool, blocks: Sequence[Block], reduction: Reduction, copies: int
+) -> Tensor:
+    with patch.object(cpu, "_sorts", return_value=is_sorted):
+        return by_backend(cpu, "cpu", blocks, reduction, copies)
+
+
 def by_insertion(blocks: Sequence[Block], reduction: Reduction, copies: int) -> Tensor:
     x = torch.cat([torch.stack([*block]) for block in blocks], dim=1)
     ordered = sort_rows([row.clone() for row in x[: len(x) - copies]])
@@ -69,7 +77,8 @@ def by_effects(blocks: Sequence[Block], reduction: Reduction, copies: int) -> Te
 
 IMPLEMENTATIONS = {
     "torch": Implementation(partial(by_backend, reference, "cpu")),
-    "llvm": Implementation(partial(by_backend, cpu, "cpu")),
+    "network": Implementation(partial(by_machine_code, True)),
+    "selection": Implementation(partial(by_machine_code, False), most_rows=300),
     "triton": Implementation(partial(by_backend, cuda, "cuda"), most_rows=12),
     "insertion": Implementation(by_insertion, is_closed_form=True),
     "effects": Implementation(by_effects, is_closed_form=True),
@@ -84,7 +93,7 @@ IMPLEMENTATIONS = {
     ],
 )
 def implementation(request: pytest.FixtureRequest) -> Implementation:
-    if request.param in {"llvm", "effects"} and not available("float32"):
+    if request.param in {"network", "selection", "effects"} and not available("float32"):
         pytest.skip("needs llvmlite")
     return IMPLEMENTATIONS[request.param]
 

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,33 +20,69 @@ from byzflower.kernels.cpu import compiler, segments
 from byzflower.kernels.cpu.reductions import compiled
 from byzflower.kernels.source import Source
 
-BACKENDS = {"torch": reference.reduce, "llvm": cpu.reduce}
+
+def machine_code(is_sorted: bool, source: Source, reduction: Reduction, out: torch.Tensor) -> None:
+    with patch.object(cpu, "_sorts", return_value=is_sorted):
+        cpu.reduce(source, reduction, out)
+
+
+BACKENDS = {
+    "torch": reference.reduce,
+    "network": partial(machine_code, True),
+    "selection": partial(machine_code, False),
+}
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Callable[[Source, Reduction, torch.Tensor], None]:
-    if request.param == "llvm":
+    if request.param != "torch":
         pytest.importorskip("llvmlite", reason="needs llvmlite")
     return BACKENDS[request.param]
 
 
-@pytest.mark.parametrize(
-    ("m", "reduction"),
-    [
-        (100, Reduction("trimmed_mean", 20)),
-        (100, Reduction("around_median", 80)),
-        (257, Reduction.median(257)),
-        (257, Reduction("around_median", 100)),
-    ],
-    ids=str,
-)
-def test_many_rows(m: int, reduction: Reduction, *, backend, oracle, draw, assert_close) -> None:
-    rng = np.random.default_rng(m)
-    x = torch.cat([draw(rng, style, (m, 67), torch.float32) for style in ("ties", "spread")], 1)
-    out = torch.empty(134)
-    backend(Source.of([x]), reduction, out)
-    assert_close(out, *oracle(x.numpy(), reduction))
+@pytest.mark.parametrize("style", ["ties", "spread"])
+@pytest.mark.parametrize("m", [100, 1500])
+def test_many_rows(m: int, style: str, *, oracle, draw, assert_close) -> None:
+    x = draw(np.random.default_rng(m), style, (m, 30), torch.float32)
+    out = torch.empty(30)
+    for reduction in (Reduction.median(m), Reduction("around_median", m - m // 5)):
+        reduce([x], reduction, out=out)
+        assert_close(out, *oracle(x.numpy(), reduction))
+
+
+@pytest.mark.parametrize("d", [1, 10, 70])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_thousands_of_equal_rows(d: int, dtype: torch.dtype) -> None:
+    x, out = torch.full((4096, d), -0.3, dtype=dtype), torch.empty(d, dtype=dtype)
+    x[1000:] = 0.7  # two clusters, of which the larger has the median
+    for reduction in (
+        Reduction.median(4096),
+        Reduction("trimmed_mean", 1500),
+        Reduction("around_median", 2000),
+    ):
+        reduce([x], reduction, out=out)
+        torch.testing.assert_close(out, x[-1])
+    reduce([x], Reduction("trimmed_mean", 500), out=out)
+    torch.testing.assert_close(out, (500 * x[0] + 2596 * x[-1]) / 3096)
+    reduce([x[:1000]], Reduction("around_median", 300), out=out)
+    torch.testing.assert_close(out, x[0])
+
+
+def test_numbers_as_far_apart_as_can_be(backend) -> None:
+    # The integers that stand for them differ by more than an integer of their size holds.
+    for dtype in (torch.float32, torch.float64):
+        info = torch.finfo(dtype)
+        values = [-info.max, -info.tiny, -0.0, 0.0, info.tiny * info.eps, 1.0, info.max]
+        x = torch.tensor(values, dtype=dtype)[:, None].repeat(1, 64)
+        out = torch.empty(64, dtype=dtype)
+        for trim, expected in ((3, 0.0), (2, values[4] / 3), (1, 0.2)):
+            backend(Source.of([x]), Reduction("trimmed_mean", trim), out)
+            torch.testing.assert_close(out, torch.full_like(out, expected))
+        rows = [0, 6, 6]  # in float64 their distance is infinite
+        for keep, expected in ((1, info.max), (2, info.max), (3, info.max / 3)):
+            backend(Source.of([x], rows=rows), Reduction("around_median", keep), out)
+            torch.testing.assert_close(out, torch.full_like(out, expected))
 
 
 @pytest.mark.parametrize("keep", range(1, 12))
@@ -73,7 +111,7 @@ def test_code_may_be_cut_anywhere(
     compiled.cache_clear()
     try:
         for reduction in (Reduction("trimmed_mean", 3), Reduction("around_median", 8)):
-            cpu.reduce(Source.of([x]), reduction, out)
+            machine_code(True, Source.of([x]), reduction, out)
             assert_close(out, *oracle(x.double().numpy(), reduction))
     finally:
         compiled.cache_clear()
