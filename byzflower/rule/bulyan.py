@@ -62,7 +62,7 @@ class Bulyan(Rule):
     >>> Bulyan()(rows, f=1)
     tensor([4.])
     >>> Bulyan(inner="multi_krum")(rows, f=1)
-    tensor([4.])
+    tensor([3.4444])
     """
 
     name: ClassVar[str] = "bulyan"

@@ -49,11 +49,48 @@ class TestTailored:
         believed = torch.cat([rows[:4], mean.expand(5, -1)])
         candidates = torch.stack([-eps * mean for eps in GRID])
         inner = brute(believed, candidates, 2, rule, seen=rows[:4])[:, 1]
-        attack = Tailored(eps="search", grid=GRID, known=4)
+        attack = Tailored(eps="search", grid=GRID, known=6)  # two colluders among them
         found = attack(rows, 2, rule=rule)
         torch.testing.assert_close(found[0], candidates[first_least(list(inner))])
         other = torch.cat([rows[:4], 100 * rows[4:]])
         assert torch.equal(attack(other, 2, rule=rule), found)
+
+    def test_the_first_k_workers_include_the_colluders(self, honest) -> None:
+        rows = honest(5)
+        attack = Tailored(eps=1.0, known=4)
+        torch.testing.assert_close(attack(rows, 2)[0], -rows[:2].mean(dim=0))
+        with pytest.raises(bf.InfeasibleError, match=r"needs known > f.*; found known = 4, f = 4"):
+            attack(rows, 4)
+
+    def test_the_authors_code_scales_the_sum(self, honest) -> None:
+        rows = honest(10)
+        found = Tailored(eps=0.1, along="sum")(rows, 2)
+        torch.testing.assert_close(found[0], -0.1 * rows.sum(dim=0) / 2)
+        grid = tuple(value / 5 for value in GRID)
+        summed = Tailored(eps="search", along="sum", grid=grid)(rows, 2, rule="krum")
+        torch.testing.assert_close(summed, Tailored(eps="search", grid=GRID)(rows, 2, rule="krum"))
+
+    @pytest.mark.parametrize("spec", ["krum", "median", "mixtailor(pool=[krum, median])"])
+    def test_reverses_the_aggregate_that_there_would_be(self, spec, honest) -> None:
+        rows, rule = honest(9, dtype=torch.float64), bf.parse(spec)
+        rng = torch.Generator().manual_seed(3)
+        attack = Tailored(eps="search", along="aggregate", grid=GRID, draws=2)
+        found = attack(rows, 2, rule=rule, rng=rng)[0]
+        # The oracle repeats the colluders' draws: one for g, then one seed a draw.
+        rng = torch.Generator().manual_seed(3)
+        g = rule(torch.cat([rows, rows.mean(dim=0).expand(2, -1)]), 2, rng=rng)
+        seeds = torch.randint(2**62, (2,), generator=rng).tolist()
+        inner = [
+            sum(
+                float(rule(everyone, 2, rng=torch.Generator().manual_seed(seed)) @ g)
+                for seed in seeds
+            )
+            for everyone in (torch.cat([rows, (-eps * g).expand(2, -1)]) for eps in GRID)
+        ]
+        torch.testing.assert_close(found, -GRID[first_least(inner)] * g)
+        fixed = Tailored(eps=0.5, along="aggregate")
+        assert fixed.needs_rule
+        torch.testing.assert_close(fixed(rows, 2, rule="mean")[0], -0.5 * rows.mean(dim=0))
 
     def test_knowing_more_than_there_are_is_knowing_all(self, honest) -> None:
         rows = honest(5)
@@ -70,6 +107,26 @@ class TestAgainstPool:
         worst = [max(values) for values in zip(*inner, strict=True)]
         found = AgainstPool(pool=self.POOL, grid=grid)(rows, 2)
         torch.testing.assert_close(found[0], candidates[first_least(worst)])
+
+    def test_colluders_keep_their_distance(self, honest) -> None:
+        rows, rng = honest(9, dtype=torch.float64), torch.Generator().manual_seed(0)
+        found = AgainstPool(pool=self.POOL, grid=GRID, apart=0.3)(rows, 3, rng=rng)
+        apart = torch.cdist(found, found)[~torch.eye(3, dtype=torch.bool)]
+        torch.testing.assert_close(apart, torch.full((6,), 0.3, dtype=torch.float64))
+        mean = rows.mean(dim=0)
+        lam = -(found @ mean) / (mean @ mean)
+        chosen = min(GRID, key=lambda value: abs(value - float(lam[0])))
+        torch.testing.assert_close(lam, torch.full((3,), chosen, dtype=torch.float64))
+
+        offsets = found + chosen * mean
+
+        def worst(lam):
+            everyone = torch.cat([rows, offsets - lam * mean])
+            return max(float(bf.parse(member)(everyone, 3) @ mean) for member in self.POOL)
+
+        assert worst(chosen) <= min(map(worst, GRID)) + 1e-9
+        with pytest.raises(bf.InfeasibleError, match="needs d > f for colluders that are apart"):
+            AgainstPool(pool="median", apart=1.0)(rows[:, :2], 2)
 
     def test_servers_own_pool_is_the_default(self, honest) -> None:
         rows = honest(9)

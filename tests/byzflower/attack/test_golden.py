@@ -26,7 +26,7 @@ SIGMA = [math.sqrt(14 / 3), math.sqrt(8 / 3), 0.0]
         ("alie(tau=1)", [3.0 + SIGMA[0], SIGMA[1], 0.0]),
         ("alie(tau=-1.5)", [3.0 - 1.5 * SIGMA[0], -1.5 * SIGMA[1], 0.0]),
         ("tailored(eps=0.1)", [-0.3, 0.0, 0.0]),
-        ("tailored(eps=10, known=2)", [-15.0, 10.0, 0.0]),
+        ("tailored(eps=10, known=4)", [-15.0, 10.0, 0.0]),
         ("duplicate", [1.0, -2.0, 0.0]),
         ("duplicate(row=5)", [6.0, 2.0, 0.0]),
         ("zero", [0.0, 0.0, 0.0]),
