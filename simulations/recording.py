@@ -20,7 +20,7 @@ from byzflower.simulations.runner import Round, run_experiment
 from byzflower.statefile import atomically
 from byzflower.strategies import Checkpoint
 
-__all__ = ["record_run", "versions"]
+__all__ = ["OnRound", "record_run", "versions"]
 
 OnRound = Callable[[Round], None]
 

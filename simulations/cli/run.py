@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from byzflower.simulations.cli.options import experiment_options, experiments
 from byzflower.simulations.cli.own import import_own
-from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.errors import ExperimentError, unknown
 from byzflower.simulations.experiment import Experiment, by_field, read_toml
+
+if TYPE_CHECKING:
+    from byzflower.simulations.trackers import Tracker
 
 __all__ = ["command"]
 
@@ -40,6 +43,9 @@ def command(
         ),
     ] = 25,
     verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
+    track: Annotated[
+        str | None, typer.Option("--track", help="send curves to tensorboard or wandb")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="show no progress")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print one JSON object a run, not a table")
@@ -69,9 +75,20 @@ def command(
         verbose=bool(verbose or own_verbose),
         quiet=quiet,
         as_json=as_json,
+        tracker=_tracker(track),
     )
     if not complete:
         raise typer.Exit(130)
+
+
+def _tracker(name: str | None) -> Tracker | None:
+    from byzflower.simulations.trackers import Tracker
+
+    if name is None:
+        return None
+    if name not in set(Tracker):
+        raise unknown("track", name, Tracker)
+    return Tracker(name)
 
 
 def _of(file: dict[str, Any], name: str, kind: type, needs: str) -> Any:

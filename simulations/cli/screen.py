@@ -14,10 +14,11 @@ from byzflower.simulations.cli.terminal import console
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.plots import plot_accuracy
-from byzflower.simulations.recording import record_run, versions
+from byzflower.simulations.recording import OnRound, record_run, versions
 from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
 from byzflower.simulations.results import as_json as as_line
 from byzflower.simulations.runner import Round, prepare
+from byzflower.simulations.trackers import Tracker, tracking
 
 __all__ = ["record"]
 
@@ -30,6 +31,7 @@ def record(
     verbose: bool = False,
     quiet: bool = False,
     as_json: bool = False,
+    tracker: Tracker | None = None,
 ) -> bool:
     """Run the experiments one after another into ``folder``; return False after Ctrl-C.
 
@@ -50,13 +52,14 @@ def record(
                 if earlier := finished.get(run_id(experiment.config())):
                     bar.fill(earlier)
                 else:
-                    record_run(
-                        experiment,
-                        results,
-                        bar.advance,
-                        checkpoint_every=checkpoint_every,
-                        verbose=verbose,
-                    )
+                    with tracking(tracker, experiment, folder) as track:
+                        record_run(
+                            experiment,
+                            results,
+                            _both(bar.advance, track),
+                            checkpoint_every=checkpoint_every,
+                            verbose=verbose,
+                        )
         except KeyboardInterrupt:
             complete = False
     done = _runs_of(chosen, folder)
@@ -78,6 +81,14 @@ def record(
     told = f"results in {folder}" if complete else f"interrupted; --out {folder} goes on with it"
     screen.print(told, soft_wrap=True, markup=False, highlight=False)
     return complete
+
+
+def _both(first: OnRound, second: OnRound) -> OnRound:
+    def take(done: Round) -> None:
+        first(done)
+        second(done)
+
+    return take
 
 
 def _remark(run: Run) -> str:
