@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import flwr.server.strategy as former
 from flwr.serverapp.strategy import (
     Bulyan,
     DifferentialPrivacyClientSideAdaptiveClipping,
@@ -23,7 +24,7 @@ from flwr.serverapp.strategy import (
 from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.wire.payload import check_payload
 
-__all__ = ["check_fits", "check_inner", "check_not_wrapped"]
+__all__ = ["PRIVACY_WRAPPERS", "check_fits", "check_inner", "check_not_wrapped"]
 
 _DIFFERENTIAL_PRIVACY = (
     DifferentialPrivacyClientSideAdaptiveClipping,
@@ -31,6 +32,15 @@ _DIFFERENTIAL_PRIVACY = (
     DifferentialPrivacyServerSideAdaptiveClipping,
     DifferentialPrivacyServerSideFixedClipping,
 )
+PRIVACY_WRAPPERS = (
+    former.DPFedAvgAdaptive,
+    former.DPFedAvgFixed,
+    former.DifferentialPrivacyClientSideAdaptiveClipping,
+    former.DifferentialPrivacyClientSideFixedClipping,
+    former.DifferentialPrivacyServerSideAdaptiveClipping,
+    former.DifferentialPrivacyServerSideFixedClipping,
+)
+"""Those of Flower's former interface."""
 _TREES = (FedXgbBagging, FedXgbCyclic)
 # Krum is a MultiKrum, so it stands first.
 _WITH_A_RULE: tuple[tuple[type[FedAvg], str], ...] = (
@@ -59,7 +69,8 @@ def check_inner(inner: object) -> None:
     if any(base.__module__.startswith("flwr.server.strategy") for base in type(inner).__mro__):
         raise TypeError(
             "`inner` needs a strategy of `flwr.serverapp.strategy`; found "
-            f"`{type(inner).__name__}` of Flower's former interface `flwr.server.strategy`"
+            f"`{type(inner).__name__}` of Flower's former interface `flwr.server.strategy`: wrap "
+            "it in `byzflower.strategies.legacy.LegacyRobust`"
         )
     if not isinstance(inner, Strategy):
         raise TypeError(f"`inner` needs a Flower strategy; found {inner!r}")
@@ -101,7 +112,7 @@ def check_fits(inner: Strategy, payload: str) -> None:
         )
 
 
-def check_not_wrapped(strategy: Strategy) -> None:
+def check_not_wrapped(strategy: object) -> None:
     """Refuse to work inside one of Flower's differential-privacy wrappers.
 
     They are made without a word to the strategy inside, so who calls it is all there is to go by.
@@ -114,7 +125,8 @@ def check_not_wrapped(strategy: Strategy) -> None:
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
-        if isinstance(caller, _DIFFERENTIAL_PRIVACY) and caller.strategy is strategy:
+        wrappers = (*_DIFFERENTIAL_PRIVACY, *PRIVACY_WRAPPERS)
+        if isinstance(caller, wrappers) and caller.strategy is strategy:
             raise TypeError(
                 f"`{type(strategy).__name__}` needs to be the outermost strategy; found it inside "
                 f"`{type(caller).__name__}`, whose noise is made for the mean of n updates: one "

@@ -113,7 +113,7 @@ def _as_flower_holds(value: Tree) -> Any:
 
 
 @contextmanager
-def restored_on_error(strategy: Strategy) -> Iterator[None]:
+def restored_on_error(strategy: object) -> Iterator[None]:
     """Give the strategy its attributes back if the block raises.
 
     Lists, dicts and sets are copied, one level deep, arrays and tensors are not: a large model
