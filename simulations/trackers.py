@@ -66,12 +66,12 @@ def _tensorboard(name: str, experiment: Experiment, folder: Path) -> Iterator[_L
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
 
     place = folder / "tensorboard" / run_id(experiment.config())
-    with SummaryWriter(place) as writer:  # type: ignore[no-untyped-call]
-        writer.add_text("run", name)  # type: ignore[no-untyped-call]
+    with SummaryWriter(place) as writer:
+        writer.add_text("run", name)
 
         def log(numbers: dict[str, float], step: int) -> None:
             for key, value in numbers.items():
-                writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
+                writer.add_scalar(key, value, step)
 
         yield log
 
