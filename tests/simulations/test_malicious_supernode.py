@@ -10,7 +10,8 @@ import pytest
 from byzflower.simulations.deployment import Deployment
 
 HONEST = 3
-ROUNDS = 3
+ROUNDS = 4
+TIMEOUT = 60.0
 
 PROJECT = """
 [project]
@@ -34,10 +35,12 @@ clientapp = "hostile.client_app:app"
 out = ""
 rounds = 0
 nodes = 0
+timeout = 0.0
 """
 
 SERVER = """
 import json
+import time
 import numpy as np
 from flwr.app import Array, ArrayRecord
 from flwr.serverapp import ServerApp
@@ -48,12 +51,20 @@ app = ServerApp()
 
 @app.main()
 def main(grid, context):
-    n = context.run_config["nodes"]
+    n, timeout = context.run_config["nodes"], context.run_config["timeout"]
     inner = FedAvg(fraction_evaluate=0.0, min_train_nodes=n, min_available_nodes=n)
     strategy = Robust(inner, "median", 1)
     initial = ArrayRecord({"w": Array(np.zeros(3, np.float32))})
-    result = strategy.start(grid, initial, context.run_config["rounds"], timeout=60)
+    ends = []
+    result = strategy.start(
+        grid,
+        initial,
+        context.run_config["rounds"],
+        timeout=timeout,
+        evaluate_fn=lambda server_round, arrays: ends.append(time.monotonic()),
+    )
     found = {
+        "seconds": [end - start for start, end in zip(ends, ends[1:])],
         "w": result.arrays["w"].numpy().tolist(),
         "skipped": [record.skipped for record in strategy.history],
         "rejections": [[r.detail for r in record.rejections] for record in strategy.history],
@@ -64,10 +75,12 @@ def main(grid, context):
 """
 
 CLIENT = '''
+import os
 from copy import copy
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.supernode.runtime import run_clientapp
 from flwr.supercore.inflatable.inflatable_object import add_header_to_object_body
 
 app = ClientApp()
@@ -108,6 +121,9 @@ def train(message, context):
         arrays["w"] = Array(value * server_round)
     content = RecordDict({"metrics": MetricRecord({"num-examples": 1})})
     content["arrays"] = arrays
+    if context.node_config.get("hostile") and server_round == 4:
+        # The reply is announced before its objects are pushed.
+        run_clientapp.push_objects = lambda *args, **options: os._exit(0)
     reply = Message(content, reply_to=message)
     if context.node_config.get("hostile") and server_round == 3:
         content["metrics"] = MetricRecord({})
@@ -125,12 +141,17 @@ def test_hostile_uploads_end_no_run_and_cost_no_honest_node(tmp_path: Path) -> N
     (app / "hostile" / "__init__.py").write_text("")
     (app / "hostile" / "server_app.py").write_text(SERVER)
     (app / "hostile" / "client_app.py").write_text(CLIENT)
+    config = {"out": str(out), "rounds": ROUNDS, "nodes": HONEST + 1, "timeout": TIMEOUT}
     with Deployment(tmp_path / "deployment") as deployment:
         for number in range(HONEST):
             deployment.start_node(number, {"hostile": 0})
         deployment.start_node(HONEST, {"hostile": 1})
-        run = deployment.run(app, {"out": str(out), "rounds": ROUNDS, "nodes": HONEST + 1})
-        deployment.wait(lambda: deployment.status(run).startswith("finished"), "the run's end")
+        run = deployment.run(app, config)
+        deployment.wait(
+            lambda: deployment.status(run).startswith("finished"),
+            "the run's end",
+            2 * ROUNDS * TIMEOUT,
+        )
         assert deployment.status(run) == "finished:completed"
     found = json.loads(out.read_text())
     assert found["w"] == [ROUNDS] * 3
@@ -139,7 +160,10 @@ def test_hostile_uploads_end_no_run_and_cost_no_honest_node(tmp_path: Path) -> N
     assert [row["accepted"] for row in honest] == [ROUNDS] * HONEST
     assert [row["offences"] for row in honest] == [0] * HONEST
     assert (worst["accepted"], worst["offences"]) == (0, 3)
-    broken, amplified, framing = found["rejections"]
+    broken, amplified, framing, withheld = found["rejections"]
     assert "JSONDecodeError" in broken[0]
     assert "needs at most" in amplified[0]
     assert "num-examples" in framing[0]
+    assert "the upload was not complete in time" in withheld[0]
+    # Flower would wait for its objects for hours.
+    assert TIMEOUT <= found["seconds"][-1] < 2 * TIMEOUT
