@@ -33,6 +33,7 @@ _FAR = 16.0  # squared distances about a centre 4 times too far keep all but a d
 _HUGE = 1e140  # times the median row's entries: squares of larger ones would overflow float64
 _SAMPLE_ELEMENTS = 1 << 15  # read to guess a centre; more would start torch's threads, which spin
 _CHUNK_ELEMENTS, _WIDEST = 1 << 22, 1 << 16
+_COPIED_ELEMENTS = 1 << 20  # where a chunk is copied to float64, a few times and in each thread
 _WORTH_COMPILING = 1 << 15  # elements
 
 
@@ -107,12 +108,12 @@ class _Measurement:
         return Measured(gamma, finite, self.unit)
 
     def _results(self) -> Iterable[tuple[Array, npt.NDArray[np.bool_]]]:
-        """Yield every chunk's result, in order; compiled code measures chunks on threads."""
-        width = None
-        if self.updates.device.type == "cpu":
-            width = min(_WIDEST, max(1 << 12, _CHUNK_ELEMENTS // (self.updates.n + 1)))
-        chunks = list(self.updates.ranges(width))
-        return on_threads(self._chunk, chunks) if self.compiled else map(self._chunk, chunks)
+        """Yield every chunk's result, in order; on CPUs threads share the chunks."""
+        if self.updates.device.type != "cpu":
+            return map(self._chunk, self.updates.ranges())
+        elements = _CHUNK_ELEMENTS if self.compiled else _COPIED_ELEMENTS
+        width = min(_WIDEST, max(1 << 12, elements // (self.updates.n + 1)))
+        return on_threads(self._chunk, list(self.updates.ranges(width)))
 
     def _chunk(self, pieces: list[Piece]) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Return a chunk's Gram matrix about its centre, and which rows are finite in it."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State
 from byzflower.clients.algorithms.trees import lengths
-from byzflower.clients.table import GradientTable
+from byzflower.clients.table import GradientTable, TableFiles
 from byzflower.clients.task import ClientTask
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.payload import declare
@@ -148,11 +148,10 @@ class Node:
     def _open_table(self, params: Params, run_id: int) -> GradientTable:
         if self._table is None:
             folder = self.task.state_dir
-            name = f"saga-{int(run_id)}-{int(self.task.partition_id)}.rows"
             self._table = GradientTable(
                 self.task.num_examples,
                 params,
-                folder / name if folder else None,
+                TableFiles(folder, run_id).path(self.task.partition_id) if folder else None,
                 self.task.memory_limit,
             )
             if self._saved:

@@ -10,7 +10,7 @@ from torch import Tensor
 from byzflower.clients.algorithms import Batch, Buffers, Objective, Params, State
 from byzflower.clients.algorithms.dropout import fold
 
-__all__ = ["GradientTable"]
+__all__ = ["GradientTable", "TableFiles"]
 
 # Gradients computed at once while the table is filled, in numbers: 64 MiB of float32.
 _CHUNK = 2**24
@@ -125,6 +125,40 @@ class GradientTable:
         self._rows[indices.to(self._rows.device)] = state["stored"].to(self._rows.device)
         self._mean[:-1] = state["mean"]
         self._mean[-1] = steps + 1
+
+
+class TableFiles:
+    """The files of one run's tables, in which processes share them.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; a table's file is made when the table is.
+    run_id
+        The run.
+
+    Examples
+    --------
+    >>> TableFiles(Path("states"), 7).path(3).as_posix()
+    'states/saga-7-3.rows'
+    """
+
+    def __init__(self, folder: Path, run_id: int) -> None:
+        self._folder, self._prefix = folder, f"saga-{int(run_id)}-"
+
+    def path(self, partition_id: int) -> Path:
+        """Return the file of one client's table."""
+        return self._folder / f"{self._prefix}{int(partition_id)}.rows"
+
+    def state_dict(self) -> dict[str, bytes]:
+        """Return all that they hold, for a checkpoint of the run."""
+        found = sorted(self._folder.glob(f"{self._prefix}*"))
+        return {path.name.removeprefix(self._prefix): path.read_bytes() for path in found}
+
+    def load_state_dict(self, state: dict[str, bytes]) -> None:
+        """Write the files of a checkpoint, which may be of a run with another id."""
+        for name, content in state.items():
+            (self._folder / f"{self._prefix}{name}").write_bytes(content)
 
 
 def _mapped(path: Path, size: int, dtype: torch.dtype) -> Tensor:

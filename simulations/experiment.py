@@ -121,7 +121,7 @@ class Experiment:
     )
     engine: str = _option("batched", "Run", "batched, inprocess or ray")
     device: str = _option("cpu", "Run", "cpu, cuda, cuda:1 …")
-    threads: int = _option(1, "Run", "CPU threads of one client's computation")
+    threads: int = _option(1, "Run", "CPU threads; results do not depend on them")
     evaluate_every: int = _option(1, "Run", "rounds between evaluations on the test set")
 
     def __post_init__(self) -> None:

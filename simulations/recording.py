@@ -58,7 +58,7 @@ def record_run(
         Called after each record of a round, for instance to show progress.
     checkpoint_every
         Save the run after every so many rounds, in ``checkpoint-<run>-…`` beside the results, and
-        remove that when it has finished; 0 for never, as on ``ray``.
+        remove that when it has finished; 0 for never.
     keep_model
         Whether to save the last evaluated model.
     verbose
@@ -82,7 +82,7 @@ def record_run(
     made_by = run_id(versions())
     folder = results.path.parent / f"checkpoint-{run.identity}-{made_by}"
     checkpoint = None
-    if checkpoint_every and experiment.engine != "ray":
+    if checkpoint_every:
         checkpoint = Checkpoint(folder, checkpoint_every, companions={"records": run})
     try:
         run_experiment(experiment, run.take, checkpoint, verbose=verbose)

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from byzflower.clients.adversary import Adversary
 from byzflower.clients.algorithms import Algorithm, Params
 from byzflower.clients.app import make_client_app
+from byzflower.clients.table import TableFiles
 from byzflower.simulations.engines import run_in_process
 from byzflower.simulations.engines.batched import BatchedGrid
 from byzflower.simulations.errors import ExperimentError
@@ -38,6 +39,7 @@ from byzflower.simulations.tasks import (
     validation_rows,
 )
 from byzflower.strategies import Checkpoint, Robust
+from byzflower.threads import torch_threads
 from byzflower.wire.arrays import to_record, to_tensor
 
 __all__ = ["Round", "prepare", "run_experiment"]
@@ -110,15 +112,14 @@ def run_experiment(
         the run and comes through, as does Ctrl-C.
     checkpoint
         Where the run is saved, its clients and colluders included, and after which of its rounds
-        it goes on; ends with the same model as if it had never stopped. Not for the engine
-        ``ray``, whose clients' state lies with Flower.
+        it goes on; ends with the same model as if it had never stopped.
     verbose
         Whether Flower's log, several lines a round, is shown; errors always are.
 
     Raises
     ------
     ExperimentError
-        As :func:`prepare`; or for a checkpoint on ``ray``.
+        As :func:`prepare`.
 
     Examples
     --------
@@ -129,15 +130,19 @@ def run_experiment(
     (2, True)
     """
     shares, algorithm = prepare(experiment)
-    if checkpoint is not None and experiment.engine == "ray":
-        raise ExperimentError("`checkpoint` needs an in-process engine; found ray")
 
     def serve(grid: Grid, context: Context) -> Params:
-        return _serve(experiment, strategy, grid, on_round, checkpoint)
+        companions: dict[str, Any] = {"clients": grid}
+        if state_dir is not None:
+            companions["tables"] = TableFiles(state_dir, context.run_id)
+        kept = checkpoint and replace(
+            checkpoint, companions={**companions, **checkpoint.companions}
+        )
+        return _serve(experiment, strategy, grid, on_round, kept)
 
     with (
         _log_level(logging.NOTSET if verbose else logging.ERROR),
-        _threads(experiment.threads),
+        torch_threads(experiment.threads),
         TemporaryDirectory(prefix="byzflower-") as folder,
     ):
         strategy = make_strategy(experiment)
@@ -160,17 +165,6 @@ def _log_level(least: int) -> Iterator[None]:
         logger.setLevel(before)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Limit torch to ``count`` CPU threads: by default small models suffer from more than one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _serve(
     experiment: Experiment,
     strategy: Robust,
@@ -178,7 +172,6 @@ def _serve(
     on_round: Callable[[Round], None],
     checkpoint: Checkpoint | None,
 ) -> Params:
-    companions: dict[str, Any] = {"clients": grid}
     norms = None
     if clips_adaptively(strategy.rule):
         norms = grid = HonestNorms(grid, experiment.honest, experiment.payload)
@@ -191,10 +184,10 @@ def _serve(
             payload=strategy.payload,
             seed=experiment.seed,
         )
-        companions["adversary"] = grid
-    if checkpoint is not None:
-        companions |= checkpoint.companions
-        strategy.checkpoint = replace(checkpoint, companions=companions)
+        if checkpoint is not None:
+            companions = {**checkpoint.companions, "adversary": grid}
+            checkpoint = replace(checkpoint, companions=companions)
+    strategy.checkpoint = checkpoint
 
     data, held_out = open_dataset(experiment), validation_rows(experiment)
 
@@ -222,6 +215,7 @@ def _state_dict(arrays: ArrayRecord) -> Params:
     return {key: to_tensor(array) for key, array in arrays.items()}
 
 
+@torch_threads(1)  # the loss is to have the same bits for any number of threads
 @torch.no_grad()
 def _test(
     experiment: Experiment, model: Params, inputs: Tensor, labels: Tensor
@@ -242,11 +236,11 @@ Serve = Callable[[Grid, Context], Params]
 
 
 def _in_process(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
-    return run_in_process(serve, app, experiment.n)
+    return run_in_process(serve, app, experiment.n, client_threads=1)
 
 
 def _batched(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
-    return run_in_process(serve, app, experiment.n, grid_type=BatchedGrid)
+    return run_in_process(serve, app, experiment.n, grid_type=BatchedGrid, client_threads=1)
 
 
 def _on_ray(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
@@ -254,7 +248,7 @@ def _on_ray(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
 
     # As many clients as there are CPUs run at a time; they divide a GPU evenly.
     share = 1 / (os.cpu_count() or 1) if experiment.device.startswith("cuda") else 0.0
-    return run_on_ray(serve, app, experiment.n, num_gpus=share)
+    return run_on_ray(serve, app, experiment.n, num_gpus=share, client_threads=1)
 
 
 _ENGINES: dict[str, Callable[[Serve, ClientApp, Experiment], Params]] = {

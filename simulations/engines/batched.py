@@ -48,8 +48,8 @@ class BatchedGrid(InProcessGrid):
 
     Parameters
     ----------
-    client_app, num_nodes, run_config
-        As for :class:`InProcessGrid`.
+    client_app, num_nodes, run_config, client_threads
+        As for :class:`InProcessGrid`; a joint step takes all threads, which share out the clients.
     memory_budget : int
         Most bytes that one group's batches, activations, gradients and states may take
         (estimated); larger groups are split.
@@ -61,9 +61,12 @@ class BatchedGrid(InProcessGrid):
         num_nodes: int,
         *,
         run_config: Mapping[str, Any] | None = None,
+        client_threads: int | None = None,
         memory_budget: int = _BUDGET,
     ) -> None:
-        super().__init__(client_app, num_nodes, run_config=run_config)
+        super().__init__(
+            client_app, num_nodes, run_config=run_config, client_threads=client_threads
+        )
         self._budget = memory_budget
         self._sizes: dict[tuple[object, ...], int] = {}
         self._app = client_app if isinstance(client_app, TrainingApp) else None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from copy import copy
-from typing import Any, TypeAlias
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeAlias, TypeVar
 
 from flwr.app import (
     Array,
@@ -29,6 +32,7 @@ from byzflower.wire.trees import Record
 __all__ = [
     "Broadcast",
     "Client",
+    "ClientThread",
     "FailureLog",
     "Server",
     "call_server",
@@ -40,6 +44,8 @@ __all__ = [
 Client: TypeAlias = ClientApp | Callable[[Message, Context], Message]
 Server: TypeAlias = ServerApp | Callable[[Grid, Context], Any]
 
+_Job: TypeAlias = tuple[Future[Any], Callable[[], Any]]
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +65,43 @@ def execute(client_app: Client, message: Message, context: Context) -> Message:
     return reply
 
 
+class ClientThread:
+    """A thread in which clients run, one after another, and which can be left behind.
+
+    Nothing can end a thread from outside: where a client does not come back in time, drop this
+    object and make another. The thread ends with its last client, or with the process.
+
+    Examples
+    --------
+    >>> thread = ClientThread()
+    >>> thread.submit(lambda: 6 * 7).result(timeout=60)
+    42
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # Not an executor's: the process would wait for it at its end.
+        Thread(target=_work, args=(self._jobs,), daemon=True).start()
+
+    def __del__(self) -> None:
+        self._jobs.put(None)
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Have it called; what it returns or raises, Ctrl-C included, comes with the future."""
+        future: Future[T] = Future()
+        self._jobs.put((future, call))
+        return future
+
+
+def _work(jobs: SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        future, call = job
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+
 class FailureLog:
     """Log each kind of client failure once; strategies log the one-line reason every time."""
 
@@ -76,11 +119,10 @@ class FailureLog:
             _log.error("the client of node %d failed\n%s", reply.metadata.src_node_id, details)
 
 
-def warn_of_timeout(node_id: int, timeout: float, seconds: float | None = None) -> None:
+def warn_of_timeout(node_id: int, timeout: float) -> None:
     """Log that a node's reply does not count, since it took longer than the round waits."""
-    took = "longer" if seconds is None else f"{seconds:.3g} s"
     _log.warning(
-        "node %d is too late: its client took %s, the timeout is %g s", node_id, took, timeout
+        "node %d is too late: its client took longer than the timeout of %g s", node_id, timeout
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from typing import Any, TypeVar, overload
 
+import torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from byzflower.clients.app import TrainingApp
+from byzflower.clients.app import Nodes, TrainingApp
 from byzflower.simulations.engines.execution import (
     Broadcast,
     Client,
+    ClientThread,
     FailureLog,
     Server,
     call_server,
@@ -21,6 +23,7 @@ from byzflower.simulations.engines.execution import (
     execute,
     warn_of_timeout,
 )
+from byzflower.threads import torch_threads
 from byzflower.wire.flower_internals import (
     NODE_UNAVAILABLE,
     Stamp,
@@ -42,11 +45,12 @@ class InProcessGrid(Grid):
     Nodes have the ids 1 … n in partition order and the configuration
     ``{"partition-id": i, "num-partitions": n}``; each keeps its own `Context` for the life of the
     grid. A message is executed when it is sent. Each node is taken to have a machine of its own: a
-    client that itself takes longer than a timeout is too late, and its reply is dropped with a
-    warning, but nothing can interrupt it. Replies come in the order of the node ids. A client that
-    raises, exits or returns no message makes an error reply, as it does on every engine;
-    `KeyboardInterrupt` ends the run. Clients get tensors of
-    their own and may modify them; the tensors of a reply are shared with the server, as
+    client that itself takes longer than the timeout of `send_and_receive` costs its node the reply,
+    with a warning. Nothing can end it: it goes on beside the others, in a thread that holds up no
+    end of the process, and until it has come back its node answers messages with an error. Replies
+    come in the order of the node ids. A client that raises, exits or returns no message makes an
+    error reply, as it does on every engine; `KeyboardInterrupt` ends the run. Clients get tensors
+    of their own and may modify them; the tensors of a reply are shared with the server, as
     `byzflower.wire.arrays.SharedArray` says.
 
     Parameters
@@ -57,6 +61,9 @@ class InProcessGrid(Grid):
         Number of nodes n ≥ 1.
     run_config : Mapping[str, object], optional
         Configuration the clients see as ``context.run_config``.
+    client_threads : int, optional
+        CPU threads that torch takes for one client's computation; as many as in this process by
+        default. How results are rounded depends on their number.
 
     Raises
     ------
@@ -80,6 +87,7 @@ class InProcessGrid(Grid):
         num_nodes: int,
         *,
         run_config: Mapping[str, Any] | None = None,
+        client_threads: int | None = None,
     ) -> None:
         if num_nodes < 1:
             raise ValueError(f"`num_nodes` needs a value ≥ 1; found {num_nodes}")
@@ -87,6 +95,7 @@ class InProcessGrid(Grid):
         self.run_id = secrets.randbits(62)
         assume_identity(self.run_id)
         self._client_app = client_app
+        self._client_threads = client_threads
         self._stamp = Stamp(self.run_id)
         self._run: Any = None
         self._contexts = {
@@ -100,7 +109,9 @@ class InProcessGrid(Grid):
             for i in range(num_nodes)
         }
         self._replies: dict[str, Message] = {}
-        self._seconds: dict[str, float] = {}
+        self._timeout: float | None = None
+        self._thread: ClientThread | None = None
+        self._late: dict[int, Future[Message]] = {}
         self._failures = FailureLog()
 
     @property
@@ -111,8 +122,7 @@ class InProcessGrid(Grid):
     def state_dict(self) -> dict[str, Any]:
         """Return every client's state, for a checkpoint of the run."""
         state = {"contexts": {i: records_to_tree(c.state) for i, c in self._contexts.items()}}
-        if isinstance(self._client_app, TrainingApp):
-            nodes = self._client_app.nodes
+        if (nodes := self._nodes) is not None:
             state["nodes"] = {i: nodes.of(c).state_dict() for i, c in self._contexts.items()}
         return state
 
@@ -120,9 +130,14 @@ class InProcessGrid(Grid):
         """Give the clients the state of a checkpoint."""
         for i, tree in state["contexts"].items():
             self._contexts[i].state = tree_to_records(tree)
-        if isinstance(self._client_app, TrainingApp):
+        if (nodes := self._nodes) is not None:
             for i, kept in state["nodes"].items():
-                self._client_app.nodes.of(self._contexts[i]).load_state_dict(kept)
+                nodes.of(self._contexts[i]).load_state_dict(kept)
+
+    @property
+    def _nodes(self) -> Nodes | None:
+        """What clients keep in this process beside their contexts."""
+        return self._client_app.nodes if isinstance(self._client_app, TrainingApp) else None
 
     def set_run(self, run: Any) -> None:
         """Set Flower's description of the run."""
@@ -156,9 +171,9 @@ class InProcessGrid(Grid):
         broadcasts = {key: Broadcast(content) for key, content in shared.items()}
         for message in messages:
             self._stamp.mark(message)
-            began = time.monotonic()
-            self._store(message, self._execute(message, broadcasts[id(message.content)]))
-            self._seconds[message.metadata.message_id] = time.monotonic() - began
+            reply = self._execute(message, broadcasts[id(message.content)])
+            if reply is not None:
+                self._store(message, reply)
         return [message.metadata.message_id for message in messages]
 
     def deposit(self, message: Message, content: RecordDict) -> None:
@@ -182,35 +197,56 @@ class InProcessGrid(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
         """Execute the messages and return their replies in the order of the node ids."""
-        sent = self.push_messages(messages)
-        replies = self.pull_messages(sent)
-        seconds = {key: self._seconds.pop(key) for key in sent if key in self._seconds}
-        if timeout is None:
-            return replies
-        late = {key for key, took in seconds.items() if took > timeout}
-        for reply in replies:
-            if (key := reply.metadata.reply_to_message_id) in late:
-                warn_of_timeout(reply.metadata.src_node_id, timeout, seconds[key])
-        return [reply for reply in replies if reply.metadata.reply_to_message_id not in late]
+        self._timeout = timeout
+        try:
+            return self.pull_messages(self.push_messages(messages))
+        finally:
+            self._timeout = None
 
     def _store(self, message: Message, reply: Message) -> None:
         self._stamp.mark(reply)
         self._replies[message.metadata.message_id] = reply
 
-    def _execute(self, message: Message, broadcast: Broadcast) -> Message:
+    def _execute(self, message: Message, broadcast: Broadcast) -> Message | None:
         node = message.metadata.dst_node_id
         if node not in self._contexts:
             known = f"1 … {len(self._contexts)}"
             error = Error(NODE_UNAVAILABLE, f"no node {node}: the nodes are {known}")
             return Message(error, reply_to=message)
-        received = duplicate(message, broadcast.copy())
-        reply = execute(self._client_app, received, self._contexts[node])
+        reply = self._run_client(duplicate(message, broadcast.copy()))
+        if reply is None:
+            return None
         # Bound to the message that was sent, whatever the client did to the metadata.
         if reply.has_error():
             bound = Message(reply.error, reply_to=message)
             self._failures.note(bound)
             return bound
         return Message(detached(reply.content), reply_to=message)
+
+    def _run_client(self, received: Message) -> Message | None:
+        """Return what the client answers; None if it takes too long."""
+        node = received.metadata.dst_node_id
+        context = self._contexts[node]
+        if node in self._late and not self._late[node].done():
+            reason = "its client has not come back from an earlier message"
+            return Message(Error(NODE_UNAVAILABLE, reason), reply_to=received)
+        with torch_threads(self._client_threads):
+            if self._timeout is None:
+                return execute(self._client_app, received, context)
+            threads = torch.get_num_threads()  # each thread of the process has a number of its own
+
+            def call() -> Message:
+                torch.set_num_threads(threads)
+                return execute(self._client_app, received, context)
+
+            self._thread = self._thread or ClientThread()
+            future = self._thread.submit(call)
+            try:
+                return future.result(self._timeout)
+            except TimeoutError:
+                self._thread, self._late[node] = None, future
+                warn_of_timeout(node, self._timeout)
+                return None
 
 
 @overload
@@ -220,6 +256,7 @@ def run_in_process(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    client_threads: int | None = None,
     grid_type: type[InProcessGrid] = InProcessGrid,
 ) -> Context: ...
 @overload
@@ -229,6 +266,7 @@ def run_in_process(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    client_threads: int | None = None,
     grid_type: type[InProcessGrid] = InProcessGrid,
 ) -> T: ...
 def run_in_process(
@@ -237,6 +275,7 @@ def run_in_process(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    client_threads: int | None = None,
     grid_type: type[InProcessGrid] = InProcessGrid,
 ) -> Any:
     """Run a server app and a client app to their end in this process.
@@ -251,6 +290,8 @@ def run_in_process(
         Number of nodes n ≥ 1.
     run_config : Mapping[str, object], optional
         Configuration that server and clients see as ``context.run_config``.
+    client_threads : int, optional
+        CPU threads of one client's computation, see `InProcessGrid`.
     grid_type : type
         `InProcessGrid`, or `BatchedGrid` to train all clients of a round at once.
 
@@ -266,6 +307,6 @@ def run_in_process(
     >>> run_in_process(lambda grid, context: sorted(grid.get_node_ids()), ClientApp(), 3)
     [1, 2, 3]
     """
-    grid = grid_type(client_app, num_nodes, run_config=run_config)
+    grid = grid_type(client_app, num_nodes, run_config=run_config, client_threads=client_threads)
     context = Context(grid.run_id, 0, {}, RecordDict(), dict(run_config or {}))
     return call_server(server, grid, context)

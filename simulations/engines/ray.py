@@ -19,6 +19,7 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+import torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
@@ -62,7 +63,7 @@ class RayGrid(InProcessGrid):
 
     Parameters
     ----------
-    client_app, num_nodes, run_config
+    client_app, num_nodes, run_config, client_threads
         As for `InProcessGrid`; the app travels by cloudpickle.
     num_cpus, num_gpus : float
         What each client occupies; so many workers run as Ray's nodes hold, at most one a client.
@@ -79,10 +80,13 @@ class RayGrid(InProcessGrid):
         num_nodes: int,
         *,
         run_config: Mapping[str, Any] | None = None,
+        client_threads: int | None = None,
         num_cpus: float = 1,
         num_gpus: float = 0.0,
     ) -> None:
-        super().__init__(client_app, num_nodes, run_config=run_config)
+        super().__init__(
+            client_app, num_nodes, run_config=run_config, client_threads=client_threads
+        )
         self._ray: Any = import_module("ray")  # a heavy import, for this engine alone
         alive = [node for node in self._ray.nodes() if node["Alive"]]
         places = sum(places_of(node, num_cpus, num_gpus) for node in alive)
@@ -140,6 +144,10 @@ class RayGrid(InProcessGrid):
             waiting = {key for key in waiting if key not in self._replies}
         return super().pull_messages(sent)
 
+    @property
+    def _nodes(self) -> None:
+        """Nothing: clients run in other processes, which share it through files."""
+
     def close(self) -> None:
         """End all workers, busy ones included."""
         jobs = [job.worker for job in self._busy.values()]
@@ -148,7 +156,9 @@ class RayGrid(InProcessGrid):
         self._busy, self._starting, self._idle = {}, {}, []
 
     def _start_worker(self) -> None:
-        worker: Any = self._worker_type.remote(self._app_reference, self.run_id)
+        worker: Any = self._worker_type.remote(
+            self._app_reference, self.run_id, self._client_threads
+        )
         self._starting[worker.ready.remote()] = worker
 
     def _advance(self, seconds: float) -> None:
@@ -258,8 +268,10 @@ class _Job:
 class _Worker:
     """What runs in a worker process: the client app, loaded once."""
 
-    def __init__(self, client_app: Client, run_id: int) -> None:
+    def __init__(self, client_app: Client, run_id: int, client_threads: int | None) -> None:
         assume_identity(run_id)
+        if client_threads is not None:
+            torch.set_num_threads(client_threads)
         self._client_app = client_app
 
     def ready(self) -> None:
@@ -282,6 +294,7 @@ def run_on_ray(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    client_threads: int | None = None,
     num_cpus: float = 1,
     num_gpus: float = 0.0,
     ray_init: Mapping[str, Any] | None = None,
@@ -293,6 +306,7 @@ def run_on_ray(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    client_threads: int | None = None,
     num_cpus: float = 1,
     num_gpus: float = 0.0,
     ray_init: Mapping[str, Any] | None = None,
@@ -303,6 +317,7 @@ def run_on_ray(
     num_nodes: int,
     *,
     run_config: Mapping[str, Any] | None = None,
+    client_threads: int | None = None,
     num_cpus: float = 1,
     num_gpus: float = 0.0,
     ray_init: Mapping[str, Any] | None = None,
@@ -323,6 +338,8 @@ def run_on_ray(
         Number of nodes n ≥ 1.
     run_config : Mapping[str, object], optional
         Configuration that server and clients see as ``context.run_config``.
+    client_threads : int, optional
+        CPU threads of one client's computation, see `InProcessGrid`; Ray's choice by default.
     num_cpus : float
         CPUs each client occupies, > 0; ⌊CPUs / num_cpus⌋ clients run at a time.
     num_gpus : float
@@ -351,7 +368,12 @@ def run_on_ray(
     _check(num_nodes, num_cpus, num_gpus)
     with ray_running(ray_init or {}):
         grid = RayGrid(
-            client_app, num_nodes, run_config=run_config, num_cpus=num_cpus, num_gpus=num_gpus
+            client_app,
+            num_nodes,
+            run_config=run_config,
+            client_threads=client_threads,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
         )
         context = Context(grid.run_id, 0, {}, RecordDict(), dict(run_config or {}))
         try:

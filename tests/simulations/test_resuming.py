@@ -15,8 +15,6 @@ from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.recording import record_run
 from byzflower.simulations.results import ResultsFile, read_records
-from byzflower.simulations.runner import run_experiment
-from byzflower.strategies import Checkpoint
 
 OPTIONS: dict[str, Any] = {"rounds": 11, "n": 7, "f": 1, "evaluate_every": 2}
 EXPERIMENTS: dict[str, dict[str, Any]] = {
@@ -87,9 +85,21 @@ def test_a_full_disk_leaves_no_half_model(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.glob("*.npz*"))
 
 
-def test_ray_has_no_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="`checkpoint` needs an in-process engine; found ray"):
-        run_experiment(experiment("momentum", "ray"), lambda _: None, Checkpoint(tmp_path))
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["momentum", "saga"])  # state in contexts, and in files
+def test_a_stopped_run_on_ray_ends_as_one_that_was_not(
+    name: str, tmp_path: Path, tolerating_ray: Any
+) -> None:
+    expected = recorded(experiment(name, "inprocess"), tmp_path / "whole")
+    chosen = experiment(name, "ray")
+    with tolerating_ray():
+        with pytest.raises(StoppedError):
+            recorded(chosen, tmp_path / "stopped", stop_after=8)
+        arrays, records, _ = recorded(chosen, tmp_path / "stopped")
+    assert arrays == expected[0]
+    assert [record["round"] for record in records] == [0, 2, 4, 6, 8, 10, 11]
+    assert [record["loss"] for record in records] == [record["loss"] for record in expected[1]]
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -119,6 +121,69 @@ def test_in_process(options):
     rounds, lines = rounds_on(run_in_process, kinds, **options)
     check(kinds, rounds, lines)
     assert sum("Traceback" in line for line in lines) == 3
+
+
+def test_in_process_a_client_that_never_returns_is_left_behind():
+    rounds, lines = rounds_on(run_in_process, ["sleeps", "asked_again"])
+    assert sorted(rounds[0]) == [1, 3, 4]
+    assert any("node 2 is too late" in line for line in lines)
+    again = rounds[1]
+    assert again[BAD].error.reason == "its client has not come back from an earlier message"
+    assert [again[node].content["metrics"]["calls"] for node in (1, 3, 4)] == [2, 2, 2]
+
+
+def test_in_process_a_client_that_came_back_is_asked_again():
+    released, came_back = threading.Event(), threading.Event()
+
+    def slow(message, context):
+        if message.metadata.message_type == "query.slow":
+            released.wait()
+            came_back.set()
+        return Message(RecordDict(), reply_to=message)
+
+    def server(grid, context):
+        def asked(kind):
+            messages = [Message(RecordDict(), 1, f"query.{kind}")]
+            return grid.send_and_receive(messages, timeout=30.0 if kind == "again" else 0.01)
+
+        assert asked("slow") == []
+        released.set()
+        came_back.wait()
+        # Its thread hands the answer over after that.
+        while (replies := asked("again"))[0].has_error():
+            pass
+        return replies
+
+    (reply,) = run_in_process(server, slow, 1)
+    assert reply.has_content()
+
+
+def test_a_client_that_never_returns_holds_up_no_end_of_the_process():
+    script = """
+import threading
+from flwr.app import Message, RecordDict
+from byzflower.simulations.engines import run_in_process
+
+def server(grid, context):
+    return grid.send_and_receive([Message(RecordDict(), 1, "query")], timeout=0.1)
+
+print(run_in_process(server, lambda message, context: threading.Event().wait(), 1))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_in_process_ctrl_c_in_a_client_ends_the_run():
+    def interrupted(message, context):
+        raise KeyboardInterrupt
+
+    def server(grid, context):
+        return grid.send_and_receive([Message(RecordDict(), 1, "query")], timeout=60)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(server, interrupted, 1)
 
 
 @pytest.mark.ray
