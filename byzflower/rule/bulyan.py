@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from byzflower.geometry import Array, Geometry
 from byzflower.kernels import Reduction
-from byzflower.plans import Plan, Reduced, Weighted, average_of
+from byzflower.plans import Plan, Reduced, Weighted
 from byzflower.registry import register
 from byzflower.rule.geometric_median import reweighted
+from byzflower.rule.krum_scores import KrumScores
 from byzflower.rule.weiszfeld import weiszfeld
 from byzflower.steps import Rule
 from byzflower.validation import norm_order
@@ -91,32 +92,39 @@ class Bulyan(Rule):
             return Reduced(Reduction.median(len(selection)), selection, note)
         chosen = geometry.mixed(selection)
         if self.outer == "krum":
-            squared = chosen.distances(self.p) ** 2
-            weights = np.eye(chosen.n)[_by_krum_score(squared, chosen.n - f - 2)[0]]
+            scores = KrumScores(chosen.distances(self.p) ** 2, f)
+            weights = np.eye(chosen.n)[scores.least(1)[0]]
         else:
             weights = self._weights(self.outer, chosen)
         return Weighted(weights @ selection, note=note)
 
     def _selection(self, geometry: Geometry, f: int) -> tuple[Array, tuple[int, ...]]:
         """Return the n − 2f selected rows as combinations of all, and which were taken out."""
-        left, picked, averages = list(range(geometry.n)), [], []
-        squared = geometry.distances(self.p) ** 2 if self.inner.endswith("krum") else None
-        for _ in range(geometry.n - 2 * f):
-            rows = np.array(left)
-            if squared is None:
-                pick = int(np.argmin(self._distances_to_inner(geometry, rows)))
-            else:
-                least = max(len(rows) - f - 2, 1)
-                order = _by_krum_score(squared[np.ix_(rows, rows)], least)
-                pick = int(order[0])
-                averages.append(average_of(rows[order[:least]], geometry.n).weights)
-            picked.append(left.pop(pick))
-        one_by_one = np.eye(geometry.n)[sorted(picked)]
-        selection = np.array(averages) if self.inner == "multi_krum" else one_by_one
-        return selection, tuple(picked)
+        n, picked = geometry.n, list[int]()
+        if not self.inner.endswith("krum"):
+            left = list(range(n))
+            for _ in range(n - 2 * f):
+                away = self._distances_to_inner(geometry, np.array(left))
+                picked.append(left.pop(int(np.argmin(away))))
+            return np.eye(n)[sorted(picked)], tuple(picked)
+        averages = np.zeros((n - 2 * f, n))
+        scores = KrumScores(geometry.distances(self.p) ** 2, f)
+        for average in averages:
+            picked.append(int(scores.least(1)[0]))
+            if self.inner == "multi_krum":
+                averaged = scores.least(max(scores.rows - f - 2, 1))
+                average[averaged] = 1 / len(averaged)
+            scores.remove(picked[-1])
+        if self.inner == "krum":
+            averages = np.eye(n)[sorted(picked)]
+        return averages, tuple(picked)
 
     def _distances_to_inner(self, geometry: Geometry, rows: npt.NDArray[np.intp]) -> Array:
         """Distance of each of ``rows`` to the inner rule's output on them."""
+        if (self.inner, self.p) == ("mean", 2):
+            weights = np.zeros(geometry.n)
+            weights[rows] = 1 / len(rows)
+            return geometry.distances_to(weights)[rows]
         unit = np.eye(geometry.n)[rows]
         if self.inner == "median":
             return geometry.distances_to_median(unit, self.p)
@@ -132,12 +140,3 @@ class Bulyan(Rule):
         if self.p == 2:
             return weiszfeld(geometry.centred_gram, geometry.noise)[0]
         return reweighted(geometry, self.p)[0]
-
-
-def _by_krum_score(squared: Array, neighbours: int) -> npt.NDArray[np.intp]:
-    """Rows from the least Krum score to the greatest; ties look at more neighbours."""
-    others = squared.copy()
-    np.fill_diagonal(others, np.inf)
-    others.sort(axis=1)
-    sums = np.cumsum(others[:, :-1], axis=1)
-    return np.lexsort(sums.T[neighbours - 1 :][::-1]) if sums.size else np.arange(len(squared))
