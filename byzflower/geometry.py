@@ -24,6 +24,7 @@ from byzflower.updates import Block, Piece, Updates, packed
 
 __all__ = ["Array", "Geometry", "finite_rows"]
 
+_AT_ONCE = 1 << 18  # differences of rows' coordinates, 2 MiB
 _CANCELLED = 1e-4  # of the sum of its terms: a smaller square has fewer than two digits in float32
 
 
@@ -307,15 +308,37 @@ class Geometry:
     def distances(self, p: float = 2.0) -> Array:
         """‖x_i − x_j‖_p for all pairs of current rows, shape (n, n).
 
-        For p ≠ 2 the updates are read once more, at O(n²d) operations.
+        For p ≠ 2 the updates are read once more, at O(n²d) operations and O(n²) memory.
         """
         if p == 2.0:
             return np.sqrt(self.squared_distances())
-        left, right = np.triu_indices(self.n, 1)
-        rows = np.eye(self.n)
-        out = np.zeros((self.n, self.n))
-        out[left, right] = out[right, left] = self.norms(rows[left] - rows[right], p)
+        n, columns = self.n, 1 << 7
+        step = max(1, _AT_ONCE // (n * columns))
+        groups = [(low, min(n, low + step)) for low in range(0, n, step)]
+        device = self._updates.device
+        lengths = [Lengths((high - low) * (n - low), p, device) for low, high in groups]
+        for rows in self._combined(None, columns):
+            for (low, high), part in zip(groups, lengths, strict=True):
+                apart = rows[low:high, None] - rows[low:]
+                part.add(apart.flatten(0, 1))
+        out = np.zeros((n, n))
+        for (low, high), part in zip(groups, lengths, strict=True):
+            found = part.value(self.unit).reshape(high - low, n - low)
+            out[low:high, low:], out[low:, low:high] = found, found.T
         return out
+
+    def distances_about(self, weights: Array, p: float) -> Array:
+        """‖x_i − Σ_j w_j x_j‖_p for every current row, shape (n,).
+
+        For p ≠ 2 the updates are read once more, at O(nd) operations.
+        """
+        if p == 2.0:
+            return self.distances_to(weights)
+        lengths = Lengths(self.n, p, self._updates.device)
+        factors = torch.from_numpy(weights).to(self._updates.device)
+        for rows in self._combined(None):
+            lengths.add(rows - factors @ rows)
+        return lengths.value(self.unit)
 
     def norms(self, combinations: Array, p: float) -> Array:
         """‖Σ_j a_ij x_j‖_p for each row a_i of ``combinations`` (k, n), shape (k,).
@@ -340,14 +363,24 @@ class Geometry:
             lengths.add(rows - median)
         return lengths.value(self.unit)
 
-    def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
-        """Yield ``combinations`` @ rows in float64, a range of columns at a time."""
+    def _combined(
+        self, combinations: Array | None, columns: int | None = None
+    ) -> Iterator[torch.Tensor]:
+        """Yield ``combinations`` @ rows, or the rows, in float64, a range of columns at a time."""
         device = self._updates.device
-        over = combinations if self._matrix is None else combinations @ self._matrix
+        count = self.n if combinations is None else len(combinations)
+        columns = columns or max(256, (1 << 19) // max(1, count))
+        over = self._matrix if combinations is None else combinations
+        if over is None:
+            every = torch.from_numpy(self.kept).to(device)
+            for _, chunk in self._updates.chunks(columns):
+                yield chunk.index_select(0, every).double()
+            return
+        if combinations is not None and self._matrix is not None:
+            over = combinations @ self._matrix
         used = over.any(axis=0)
         matrix = torch.from_numpy(over[:, used]).to(device)
         kept = torch.from_numpy(self.kept[used]).to(device)
-        columns = max(256, (1 << 19) // max(1, len(combinations)))
         for _, chunk in self._updates.chunks(columns):
             yield matrix @ chunk.index_select(0, kept).double()
 

@@ -121,17 +121,15 @@ class Bulyan(Rule):
 
     def _distances_to_inner(self, geometry: Geometry, rows: npt.NDArray[np.intp]) -> Array:
         """Distance of each of ``rows`` to the inner rule's output on them."""
-        if (self.inner, self.p) == ("mean", 2):
-            weights = np.zeros(geometry.n)
+        weights = np.zeros(geometry.n)
+        if self.inner == "mean":
             weights[rows] = 1 / len(rows)
-            return geometry.distances_to(weights)[rows]
+            return geometry.distances_about(weights, self.p)[rows]
         unit = np.eye(geometry.n)[rows]
         if self.inner == "median":
             return geometry.distances_to_median(unit, self.p)
-        weights = self._weights(self.inner, geometry.mixed(unit))
-        if self.p == 2:
-            return geometry.distances_to(weights @ unit)[rows]
-        return geometry.norms(unit - weights @ unit, self.p)
+        weights[rows] = self._weights(self.inner, geometry.mixed(unit))
+        return geometry.distances_about(weights, self.p)[rows]
 
     def _weights(self, rule: str, geometry: Geometry) -> Array:
         """Weights of the mean or the geometric median of all of the geometry's rows."""

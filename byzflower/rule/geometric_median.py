@@ -85,7 +85,7 @@ def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
     """
     weights, movement = weiszfeld(geometry.centred_gram, geometry.noise)[0], np.inf
     for iteration in range(1, _PASSES + 1):
-        distances = geometry.norms(weights - np.eye(geometry.n), p)
+        distances = geometry.distances_about(weights, p)
         middle = np.partition(distances, geometry.n // 2)[geometry.n // 2]
         scale = np.partition(geometry.distances_to(weights), geometry.n // 2)[geometry.n // 2]
         if middle == 0.0 or scale == 0.0:  # a majority coincides

@@ -143,7 +143,10 @@ class CandidateGeometry(Geometry):
         table: Array = self._span.distances(p)[self._candidate][np.ix_(self.kept, self.kept)]
         return table if self.unit == 1.0 else table / self.unit
 
-    def _combined(self, combinations: Array) -> Iterator[torch.Tensor]:
+    def _combined(
+        self, combinations: Array | None, columns: int | None = None
+    ) -> Iterator[torch.Tensor]:
         """Read the spanning vectors in place of rows that exist nowhere."""
-        over = combinations @ self.matrix @ self._span.rows[self._candidate][self.kept]
-        return self._span.unmeasured._combined(over)
+        over = self.matrix if combinations is None else combinations @ self.matrix
+        rows = over @ self._span.rows[self._candidate][self.kept]
+        return self._span.unmeasured._combined(rows, columns)

@@ -238,7 +238,7 @@ def caf(x: Array, f: int) -> Array:
     return np.asarray(best)
 
 
-@pytest.mark.parametrize(("n", "f"), [(3, 0), (3, 1), (7, 2), (12, 5), (20, 4)])
+@pytest.mark.parametrize(("n", "f"), [(3, 0), (3, 1), (7, 2), (12, 5), (20, 4), (300, 30)])
 @pytest.mark.parametrize("seed", range(4))
 def test_caf_in_n_dimensions_is_caf_in_d_dimensions(n: int, f: int, seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(n, 6))
