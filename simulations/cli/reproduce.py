@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from byzflower.simulations.cli.sweep import CheckpointEvery, Jobs, RayAddress, run_grid
+from byzflower.simulations.cli.sweep import CheckpointEvery, Jobs, Part, RayAddress, run_grid
 from byzflower.simulations.errors import ExperimentError
 
 __all__ = ["Scale", "command"]
@@ -41,6 +41,7 @@ def command(
     ] = None,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
+    part: Part = None,
     checkpoint_every: CheckpointEvery = 25,
 ) -> None:
     """Run what a paper's table or figure shows, and report it beside the paper's numbers.
@@ -70,7 +71,7 @@ def command(
     grid = found.grid(scale, **({} if data_dir is None else {"data_dir": data_dir}))
     options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
     try:
-        run_grid(grid, grid.cells, folder, found.said(scale), report=True, **options)
+        run_grid(grid, folder, found.said(scale), part=part, report=True, **options)
     except ExperimentError as error:
         if "data director" in str(error) or "`data-dir`" in str(error):
             raise found.missing_data(scale, error) from error

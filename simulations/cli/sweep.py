@@ -25,6 +25,9 @@ RayAddress = Annotated[
     str | None,
     typer.Option("--ray-address", help="run on this Ray cluster, whose machines all see --out"),
 ]
+Part = Annotated[
+    str | None, typer.Option("--part", help="run one part of the cells only, such as 3/10")
+]
 CheckpointEvery = Annotated[
     int,
     typer.Option(
@@ -41,9 +44,7 @@ def command(
     ] = None,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
-    part: Annotated[
-        str | None, typer.Option("--part", help="run one part of the cells only, such as 3/10")
-    ] = None,
+    part: Part = None,
     checkpoint_every: CheckpointEvery = 25,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
 ) -> None:
@@ -56,22 +57,21 @@ def command(
     from byzflower.simulations.sweep.grid import read_grid
 
     grid = read_grid(file, import_own)
-    chosen = _part(grid.cells, part)
     folder = out or Path("runs") / file.stem
     options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
-    run_grid(grid, chosen, folder, {}, report=report and part is None, **options)
+    run_grid(grid, folder, {}, part=part, report=report, **options)
 
 
 def run_grid(
     grid: Grid,
-    chosen: Sequence[Cell],
     folder: Path,
     paper: dict[str, Any],
     *,
+    part: str | None,
     report: bool,
     **options: Any,
 ) -> None:
-    """Check and run cells with their progress on the screen, then write the report.
+    """Check and run cells with their progress on the screen, then write the report of all.
 
     Raises
     ------
@@ -85,6 +85,7 @@ def run_grid(
     from byzflower.simulations.sweep.manifest import Manifest
 
     screen = Console(stderr=True)
+    chosen = _part(grid.cells, part)
     check(grid.cells)
     Manifest.of(grid, paper).write(folder)
     try:
@@ -98,7 +99,7 @@ def run_grid(
         line = f"failed twice: {label}: {cause}"
         screen.print(line, soft_wrap=True, markup=False, highlight=False)
     screen.print(f"results in {folder}", soft_wrap=True, markup=False, highlight=False)
-    if report:
+    if report and part is None:
         from byzflower.simulations.report.page import write_report
 
         screen.print(f"report: {write_report(folder)}", soft_wrap=True, highlight=False)

@@ -35,7 +35,7 @@ __all__ = ["FORMATS", "Report", "latex", "write_report"]
 
 FORMATS = ("pdf", "csv", "latex")
 """What figures and tables are written as on request, beside PNG and SVG."""
-_SAID = ("reference", "finding", "scale_note")
+_SAID = ("finding", "scale_note")
 _MOST_ROWS = 200
 _STYLE = """
 :root { color-scheme: light; }

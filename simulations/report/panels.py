@@ -17,6 +17,8 @@ __all__ = ["Panel", "drawn_axes", "grid_of_axes", "heat", "percent"]
 
 _WIDTH = 8.0
 """Inches."""
+_MOST_NUMBERS = 20
+"""Columns of a heat map whose numbers fit."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,18 @@ def drawn_axes(axes: Axes, title: str = "") -> Axes:
 
 
 def heat(axes: Axes, table: DataFrame, low: float = 0.0, high: float = 1.0) -> Any:
-    """Draw a table of shares as a heat map with its numbers; cividis is safe for any vision."""
+    """Draw a table of shares as a heat map, with its numbers; cividis is safe for any vision."""
+    import numpy as np  # noqa: PLC0415
+
     values = table.to_numpy(dtype=float)
     image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     axes.set_xticks(range(len(table.columns)), [str(c) for c in table.columns], fontsize=8)
     axes.set_yticks(range(len(table.index)), [str(i) for i in table.index], fontsize=8)
     if max(map(len, map(str, table.columns))) > 6:
         axes.tick_params(axis="x", rotation=30)
-    for (row, column), value in _items(values):
+    if len(table.columns) > _MOST_NUMBERS:  # they would run into each other
+        return image
+    for (row, column), value in np.ndenumerate(values):
         dark = value < (low + high) / 2
         axes.text(
             column,
@@ -92,9 +98,3 @@ def percent(value: float) -> str:
     ('75.1%', '–')
     """
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}%"
-
-
-def _items(values: Any) -> Any:
-    import numpy as np  # noqa: PLC0415
-
-    return np.ndenumerate(values)

@@ -83,8 +83,7 @@ class Item:
     def said(self, scale: str) -> dict[str, Any]:
         """Return what the report says of the paper."""
         note = "" if scale == "full" else "Small scale: fewer data, rounds, seeds or settings."
-        about = {"reference": self.heading, "finding": self.finding, "scale_note": note}
-        return {**about, "numbers": self.numbers}
+        return {"finding": self.finding, "scale_note": note, "numbers": self.numbers}
 
     def state(self, scale: str, data_dir: str | None = None) -> str:
         """Return ``"runs"`` or what is missing: data, or something this version does not have."""

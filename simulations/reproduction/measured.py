@@ -11,6 +11,7 @@ import torch
 
 import byzflower as bf
 from byzflower.simulations.experiment import Experiment
+from byzflower.simulations.plots import COLOURS
 from byzflower.simulations.report.labels import labels
 from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes
 from byzflower.theory import aggregathor, byrd_saga, resam
@@ -134,8 +135,8 @@ def _leeway(options: Options) -> Panel:
     table = _table(rows)
     figure, (axes,) = grid_of_axes(1)
     drawn_axes(axes)
-    for name, mark in zip(table.columns[1:], _MARKS, strict=False):
-        axes.plot(table["d"], table[name], mark, label=name)
+    for name, mark, colour in zip(table.columns[1:], _MARKS, COLOURS, strict=False):
+        axes.plot(table["d"], table[name], mark, color=colour, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("dimension d", fontsize=9)
@@ -153,10 +154,10 @@ def learning_error(options: Options) -> list[Panel]:
     rows = []
     figure, (axes,) = grid_of_axes(1)
     drawn_axes(axes)
-    for s, mark in zip(options["s"], _MARKS, strict=False):
+    for s, mark, colour in zip(options["s"], _MARKS, COLOURS, strict=False):
         curve = byrd_saga.error_curve(options["W"], s)
         name = "Byrd-SAGA" if s == 1 else f"RS-Byrd-SAGA, s = {s}"
-        axes.plot(*zip(*curve, strict=True), mark, label=name, markersize=4)
+        axes.plot(*zip(*curve, strict=True), mark, color=colour, label=name, markersize=4)
         rows += [{"method": name, "α": alpha, "d C²": error} for alpha, error in curve]
     axes.set_yscale("log")
     axes.set_xlabel("α, share of Byzantine workers", fontsize=9)
@@ -201,8 +202,8 @@ def runtime(options: Options) -> list[Panel]:
     split = len(options["sizes"])
     for place, part, x in zip(axes, (table[:split], table[split:]), ("d", "n"), strict=True):
         drawn_axes(place, "n fixed" if x == "d" else "d fixed")
-        for spec, mark in zip(options["rules"], _MARKS, strict=False):
-            place.plot(part[x], part[f"{spec}, ms"], mark, label=spec, markersize=4)
+        for spec, mark, colour in zip(options["rules"], _MARKS, COLOURS, strict=False):
+            place.plot(part[x], part[f"{spec}, ms"], mark, color=colour, label=spec, markersize=4)
         place.set_xlabel(x, fontsize=9)
         place.set_ylabel("ms", fontsize=9)
     handles, names = axes[0].get_legend_handles_labels()

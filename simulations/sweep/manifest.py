@@ -35,7 +35,7 @@ class Manifest:
     versions : dict of str to str
         Package → version.
     paper : dict
-        What the paper says of it: ``reference``, ``finding``, ``numbers``; empty for a sweep of
+        What the paper says of it: ``finding``, ``scale_note``, ``numbers``; empty for a sweep of
         one's own.
     """
 
