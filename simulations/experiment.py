@@ -81,7 +81,10 @@ class Experiment:
     byzantine_data: str = _option(
         "none", "Data", "none: only honest clients hold data; own: colluders hold a share too"
     )
-    model: str = _option("mlp", "Data", "softmax, mlp(width=…), tanh_mlp, cnn")
+    model: str = _option(
+        "mlp", "Data", "softmax, mlp(width=…), tanh_mlp, cnn, dropout_cnn, resnet18"
+    )
+    init_scale: float = _option(1.0, "Data", "factor on the initial model's parameters")
     n: int = _option(13, "Threat", "number of clients, colluders included", "num_clients")
     f: int = _option(3, "Threat", "number of colluders", "num_byzantine")
     assumed_f: int | None = _option(
@@ -101,6 +104,9 @@ class Experiment:
     server_momentum: float = _option(
         0.0, "Server", "for the same clients: momentum coefficient of the server's steps"
     )
+    server_weight_decay: float = _option(
+        0.0, "Server", "for the same clients: coefficient of the model in the server's steps"
+    )
     rounds: int = _option(200, "Server", "number of rounds")
     fraction_train: float = _option(
         1.0, "Server", "share of the clients that each round asks, drawn anew"
@@ -113,6 +119,9 @@ class Experiment:
     )
     weight_decay: float = _option(
         0.0, "Clients", "coefficient of the ℓ2 regularisation, as torch's weight_decay", "l2"
+    )
+    penalty: str = _option(
+        "squared", "Clients", "squared: weight_decay/2 · ‖θ‖²; norm: weight_decay · ‖θ‖"
     )
     batch_size: int = _option(25, "Clients", "examples of a batch", "batch")
     seed: int = _option(1, "Run", "decides the partition, the initial model and all batches")
@@ -197,7 +206,9 @@ class Experiment:
         for name in ("n", "batch_size", "rounds", "threads", "evaluate_every"):
             self._need(name, "an integer ≥ 1", lambda v: v >= 1)
         self._need("fraction_train", "0 < fraction_train ≤ 1", lambda v: 0 < v <= 1)
-        self._need("weight_decay", "a number ≥ 0", lambda v: 0 <= v < math.inf)
+        for name in ("weight_decay", "server_weight_decay"):
+            self._need(name, "a number ≥ 0", lambda v: 0 <= v < math.inf)
+        self._need("init_scale", "a number > 0", lambda v: 0 < v < math.inf)
         self._need("server_momentum", "0 ≤ server_momentum < 1", lambda v: 0 <= v < 1)
         self._need("seed", "an integer from 0 to 2³¹−1", lambda v: 0 <= v < 2**31)
         self._need("data_seed", "an integer from 0 to 2³¹−1", lambda v: v is None or 0 <= v < 2**31)
@@ -212,7 +223,11 @@ class Experiment:
             raise ExperimentError(f"`{name}` needs {requirement}; found {getattr(self, name)!r}")
 
     def _check_names(self) -> None:
-        choices = {"engine": ENGINES, "byzantine_data": ("none", "own")}
+        choices = {
+            "engine": ENGINES,
+            "byzantine_data": ("none", "own"),
+            "penalty": ("squared", "norm"),
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
@@ -258,7 +273,7 @@ class Experiment:
         object.__setattr__(self, name, spec)
 
 
-_OF_SERVER_STEPS = ("learning_rate", "server_momentum")
+_OF_SERVER_STEPS = ("learning_rate", "server_momentum", "server_weight_decay")
 
 
 def by_field(options: Mapping[str, object]) -> dict[str, object]:

@@ -23,13 +23,16 @@ from torch import nn
 from byzflower.configured import Configured
 from byzflower.registry import register
 from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.resnet import resnet18
 from byzflower.specs import parse_one
 from byzflower.validation import integer_at_least
 
 __all__ = [
     "CNN",
     "MLP",
+    "DropoutCNN",
     "ModelFamily",
+    "ResNet18",
     "Softmax",
     "TanhMLP",
     "build_model",
@@ -67,8 +70,13 @@ def parse_model(spec: str | ModelFamily) -> ModelFamily:
     return parse_one(spec, "model", ModelFamily)
 
 
-def build_model(spec: str | ModelFamily, shape: Shape, num_classes: int, seed: int) -> nn.Module:
+def build_model(
+    spec: str | ModelFamily, shape: Shape, num_classes: int, seed: int, scale: float = 1.0
+) -> nn.Module:
     """Build a model for inputs of ``shape``, initialised from ``seed`` alone.
+
+    ``scale`` multiplies all initial parameters: ARC's μ, the worse an initialisation the larger
+    (Section 5.2).
 
     Raises
     ------
@@ -80,7 +88,11 @@ def build_model(spec: str | ModelFamily, shape: Shape, num_classes: int, seed: i
     family = parse_model(spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return family.build(shape, num_classes)
+        model = family.build(shape, num_classes)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale)
+    return model
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -176,6 +188,57 @@ class CNN(ModelFamily):
                 f"`model` cnn needs inputs of {fitting}; the data set has {found}"
             )
         return _CNNS[shape](num_classes)
+
+
+@register("model")
+@dataclass(frozen=True)
+class DropoutCNN(ModelFamily):
+    """Two convolutions and two linear layers with dropout (MixTailor A.8); 28×28: 21,840.
+
+    The paper gives no widths: these, 10 and 20 channels and 50 neurons, are its code's for MNIST,
+    with Dropout2d after the second convolution and dropout before the last layer. 3×32×32: 31,340.
+    """
+
+    name: ClassVar[str] = "dropout_cnn"
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return the network for square images of at least 16×16."""
+        if len(shape) != 3 or shape[1] != shape[2] or shape[1] < 16:
+            found = "×".join(map(str, shape))
+            raise ExperimentError(
+                f"`model` {self.name} needs square images of at least 16×16; "
+                f"the data set has {found}"
+            )
+        side = ((shape[1] - 4) // 2 - 4) // 2
+        return nn.Sequential(
+            nn.Conv2d(shape[0], 10, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(10, 20, 5),
+            nn.Dropout2d(0.5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(20 * side**2, 50),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(50, num_classes),
+        )
+
+
+@register("model")
+@dataclass(frozen=True)
+class ResNet18(ModelFamily):
+    """ResNet-18 for small images (ARC, appendix on CIFAR-10): 11,173,962 parameters."""
+
+    name: ClassVar[str] = "resnet18"
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Module:
+        """Return the network for images of any size."""
+        if len(shape) != 3:
+            found = "×".join(map(str, shape))
+            raise ExperimentError(f"`model` {self.name} needs images; the data set has {found}")
+        return resnet18(shape[0], num_classes)
 
 
 def _digits_cnn(num_classes: int) -> nn.Module:

@@ -63,7 +63,12 @@ def make_strategy(experiment: Experiment) -> Robust:
     rule = parse(experiment.rule)
     trusted = trusted_row(rule)  # clients are the nodes 1 … n
     return Robust(
-        ServerSGD(experiment.learning_rate, momentum=experiment.server_momentum, **sampling)
+        ServerSGD(
+            experiment.learning_rate,
+            momentum=experiment.server_momentum,
+            weight_decay=experiment.server_weight_decay,
+            **sampling,
+        )
         if experiment.payload == "gradient"
         else FedAvg(**sampling),
         rule,

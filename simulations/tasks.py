@@ -164,8 +164,14 @@ def _load(name: str, data_dir: str | None, download: bool, device: str) -> Datas
 def open_objective(experiment: Experiment) -> Objective:
     """Return model, loss and penalty; one object for all clients of a process."""
     data = open_dataset(experiment)
-    model = build_model(experiment.model, data.shape, data.num_classes, experiment.seed)
-    return Objective(model.to(experiment.device), l2=experiment.weight_decay)
+    model = build_model(
+        experiment.model, data.shape, data.num_classes, experiment.seed, experiment.init_scale
+    )
+    return Objective(
+        model.to(experiment.device),
+        l2=experiment.weight_decay,
+        squared=experiment.penalty == "squared",
+    )
 
 
 def _taken(tensor: Tensor, rows: RowIndices) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import ClassVar
@@ -51,6 +52,10 @@ class ALIE(FactorAttack):
     draws
         Number of draws over which the damage to a randomised rule is averaged.
 
+    ddof
+        1 divides the squared deviations by h − 1, not h, as the code of RESAM's and ARC's authors
+        does: a factor of 1.054 at h = 10.
+
     Examples
     --------
     >>> import torch
@@ -69,6 +74,7 @@ class ALIE(FactorAttack):
     z: str | None = None
     grid: tuple[float, ...] = _GRID
     draws: int = 8
+    ddof: int = 0
 
     def check_factor(self) -> None:
         """Refuse both or neither of ``tau`` and ``z``."""
@@ -81,6 +87,8 @@ class ALIE(FactorAttack):
             )
         if self.z is None:
             super().check_factor()
+        if self.ddof not in (0, 1):
+            raise ValueError(f"`{self.name}` needs ddof = 0 or 1; found {self.ddof!r}")
 
     def factor(self, seen: Observation) -> float:
         """Return τ for this round."""
@@ -92,4 +100,6 @@ class ALIE(FactorAttack):
         self, seen: Observation, tau: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], torch.Tensor | None]:
         """Return the line ḡ + τ · standard deviation."""
-        return np.ones_like(tau), tau, seen.deviation
+        # One worker's deviation is 0 either way.
+        wider = math.sqrt(seen.h / max(seen.h - self.ddof, 1))
+        return np.ones_like(tau), wider * tau, seen.deviation

@@ -74,6 +74,9 @@ class Objective:
     l2
         λ, the ℓ2-regularisation factor, added to the loss (RESAM, Section 5.1): the gradient gains
         λθ, PyTorch's ``weight_decay``.
+    squared
+        False replaces the penalty by λ‖θ‖, as the code of RESAM's and ARC's authors has it; the
+        gradient gains λθ/‖θ‖.
     eager
         Compute gradients by PyTorch's autograd, at less than half the overhead for small models,
         instead of by ``torch.func``. Such an objective cannot be used under ``vmap``.
@@ -105,6 +108,7 @@ class Objective:
     model: nn.Module
     criterion: Callable[[Any, Any], Tensor] = standard_loss
     l2: float = 0.0
+    squared: bool = True
     eager: bool = False
     metric: Callable[[Any, Any], Mapping[str, Tensor | float]] = accuracy
     names: tuple[str, ...] = field(init=False)
@@ -280,7 +284,12 @@ class Objective:
     ) -> tuple[Params, Buffers, Tensor]:
         """Add the penalty's gradient and value, and the frozen parameters' zero gradients."""
         if self.l2:
-            grads = {name: g.add(params[name], alpha=self.l2) for name, g in grads.items()}
+            if self.squared:
+                grads = {name: g.add(params[name], alpha=self.l2) for name, g in grads.items()}
+            else:
+                norm = self._squared_norm(params).sqrt()
+                pull = torch.where(norm > 0, self.l2 / norm, torch.zeros_like(norm))
+                grads = {name: g.addcmul(params[name], pull) for name, g in grads.items()}
             loss = loss + self._penalty(params)
         if self.frozen:
             zeros = {name: torch.zeros_like(params[name]) for name in self.frozen}
@@ -295,8 +304,12 @@ class Objective:
     def _penalty(self, params: Params) -> Tensor | float:
         if self.l2 == 0:
             return 0.0
+        squared = self._squared_norm(params)
+        return self.l2 / 2 * squared if self.squared else self.l2 * squared.sqrt()
+
+    def _squared_norm(self, params: Params) -> Tensor:
         squares = [p.flatten().dot(p.flatten()) for p in self._trained(params).values()]
-        return self.l2 / 2 * torch.stack(squares).sum()
+        return torch.stack(squares).sum()
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

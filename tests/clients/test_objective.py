@@ -148,6 +148,26 @@ def test_sample_gradients_refuse_batchnorm():
         objective.sample_gradients(params, buffers, batch())
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_unsquared_penalty_is_the_norm_s(eager):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    objective = Objective(model, l2=0.3, squared=False, eager=eager)
+    params, buffers = objective.split(objective.initial())
+    batch = Batch(torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1]), torch.tensor(0))
+    grads, _, loss = objective.gradient(params, buffers, batch)
+
+    everything = torch.cat([p.flatten() for p in model.parameters()])
+    value = nn.functional.cross_entropy(model(batch.x), batch.y) + 0.3 * everything.norm()
+    expected = torch.autograd.grad(value, list(model.parameters()))
+    torch.testing.assert_close(loss, value.detach())
+    for found, other in zip(grads.values(), expected, strict=True):
+        torch.testing.assert_close(found, other)
+    torch.testing.assert_close(objective.loss(params, buffers, batch)[0].detach(), value.detach())
+
+    zeros = {name: torch.zeros_like(p) for name, p in params.items()}
+    assert all(g.isfinite().all() for g in objective.gradient(zeros, buffers, batch)[0].values())
+
+
 @pytest.mark.parametrize("l2", [-1.0, float("nan"), float("inf")])
 def test_l2_is_checked(l2):
     with pytest.raises(ValueError, match=f"`Objective` needs a finite l2 ≥ 0; found {l2}"):

@@ -82,6 +82,13 @@ def test_options_have_the_field_s_names_too():
         ({"download": "yes"}, "`download` needs true or false; found 'yes'"),
         ({"engine": "spark"}, "`engine` needs one of batched, inprocess, ray; found 'spark'"),
         ({"byzantine_data": "all"}, "`byzantine_data` needs one of none, own; found 'all'"),
+        ({"penalty": "cubed"}, "`penalty` needs one of squared, norm; found 'cubed'"),
+        ({"init_scale": 0}, "`init_scale` needs a number > 0; found 0.0"),
+        ({"server_weight_decay": -1}, "`server_weight_decay` needs a number ≥ 0; found -1.0"),
+        (
+            {"client": "local_sgd", "server_weight_decay": 0.1},
+            "`server_weight_decay` needs a client that sends gradients; found local_sgd",
+        ),
         ({"device": "gpu7"}, "`device` needs a usable device; found 'gpu7'; usable here: cpu"),
     ],
 )

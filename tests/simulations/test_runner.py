@@ -62,6 +62,26 @@ def test_rsa_colluders_flip_the_model_that_they_trained(small, engine):
         assert any(not torch.equal(one[key], value) for key, value in other.items())
 
 
+@pytest.mark.parametrize("engine", ["inprocess", "batched"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("penalty", "norm"), ("server_weight_decay", 0.5), ("init_scale", 3.0)],
+)
+def test_each_knob_changes_the_run(small, engine, option, value):
+    options = {"engine": engine, "weight_decay": 0.1, "attack": "none"}
+    plain, changed = run(small(**options))[1], run(small(**options, **{option: value}))[1]
+    assert any(not torch.equal(changed[key], tensor) for key, tensor in plain.items())
+
+
+def test_the_server_s_weight_decay_pulls_every_step(small):
+    # With one round, θ_2 = θ_1 − γ(R + λθ_1).
+    options = {"rounds": 1, "attack": "none", "learning_rate": 0.5}
+    start = run(small(**options))[0][0].model
+    plain, decayed = (run(small(**options, server_weight_decay=d))[1] for d in (0.0, 0.2))
+    for key, tensor in plain.items():
+        torch.testing.assert_close(decayed[key], tensor - 0.5 * 0.2 * start[key])
+
+
 def same_path(first, second):
     """Assert the same model, to float tolerance, in every round."""
     for a, b in zip(first, second, strict=True):

@@ -24,6 +24,7 @@ SIGMA = [math.sqrt(14 / 3), math.sqrt(8 / 3), 0.0]
         ("foe(tau=2)", [-3.0, 0.0, 0.0]),
         ("foe(tau=0)", [3.0, 0.0, 0.0]),
         ("alie(tau=1)", [3.0 + SIGMA[0], SIGMA[1], 0.0]),
+        ("alie(tau=1, ddof=1)", [3.0 + SIGMA[0] * 1.5**0.5, SIGMA[1] * 1.5**0.5, 0.0]),
         ("alie(tau=-1.5)", [3.0 - 1.5 * SIGMA[0], -1.5 * SIGMA[1], 0.0]),
         ("tailored(eps=0.1)", [-0.3, 0.0, 0.0]),
         ("tailored(eps=10, known=4)", [-15.0, 10.0, 0.0]),
