@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -43,9 +44,10 @@ class Source:
         """
         blocks = tuple(blocks)
         bases = (None,) * len(blocks) if bases is None else tuple(bases)
-        chosen = np.arange(len(blocks[0])) if rows is None else np.asarray(rows, dtype=np.intp)
+        rows = range(len(blocks[0])) if rows is None else rows
         if mixing is None:
-            return cls(blocks, tuple(chosen.tolist()), None, bases)
+            return cls(blocks, tuple(rows), None, bases)
+        chosen = np.array(rows, dtype=np.intp)
         matrix = np.asarray(mixing, dtype=np.float64)
         if matrix.ndim != 2 or matrix.shape[1] != len(chosen):
             raise ValueError(
@@ -83,14 +85,16 @@ class Source:
         return bool((nonzero < torch.finfo(torch.float32).tiny).any())
 
     @cached_property
-    def _chosen(self) -> Tensor:
-        return torch.from_numpy(np.array(self.rows)).to(self.device)
+    def indices(self) -> npt.NDArray[np.intp]:
+        """The chosen rows, as an array."""
+        return np.array(self.rows, dtype=np.intp)
 
     def part(self, index: int, start: int, stop: int) -> Tensor:
         """Copy some columns of a block's chosen rows, in their own dtype: no base, no mixing."""
         block = self.blocks[index]
         if isinstance(block, Tensor):
-            return block.detach()[:, start:stop].index_select(0, self._chosen)
+            rows = torch.from_numpy(self.indices).to(self.device)
+            return block.detach()[:, start:stop].index_select(0, rows)
         return torch.stack([block[row][start:stop] for row in self.rows]).detach()
 
     def chunks(self, columns: int) -> Iterator[tuple[int, Tensor]]:

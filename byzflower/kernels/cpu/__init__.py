@@ -21,7 +21,7 @@ from byzflower.threads import on_threads
 __all__ = ["reduce", "supports", "worthwhile"]
 
 _MOST_SORTED_ROWS = 128  # the code of longer networks takes seconds to compile
-_LEAST_COLUMNS = 16  # narrower rows leave vectors idle
+_LEAST_COLUMNS = 8  # narrower rows leave vectors idle
 _SPAN_ELEMENTS = 1 << 20
 
 
@@ -91,7 +91,7 @@ class _Job:
         weights: Weights | None,
         out: Tensor,
     ) -> _Job:
-        block, rows, based = source.blocks[index], source.rows, source.bases[index] is not None
+        block, rows, based = source.blocks[index], source.indices, source.bases[index] is not None
         dtype = name_of(block[0].dtype)
         mixed = weights is not None
         if _sorts(source):
@@ -99,7 +99,7 @@ class _Job:
         else:
             kernel = selection.compiled(reduction.kind, dtype, mixed, based)
         if weights is not None:
-            rows = tuple(rows[row] for row in weights.order)
+            rows = rows[weights.order]
         return cls(source, reduction, index, kernel, weights, addresses(block, rows), out)
 
     def spans(self) -> list[_Span]:

@@ -15,15 +15,15 @@ __all__ = ["Addresses", "addresses", "of_vectors", "stacked"]
 
 # Not an array of ctypes: making its type, again in every round, takes longer than small kernels.
 Addresses: TypeAlias = npt.NDArray[np.uintp]
+Rows: TypeAlias = Sequence[int] | npt.NDArray[np.intp]
 
 
-def addresses(block: Block, rows: Sequence[int]) -> Addresses | None:
+def addresses(block: Block, rows: Rows) -> Addresses | None:
     """Return the rows' addresses, or None where a row's elements are not adjacent."""
     if isinstance(block, Tensor):
         return stacked(block, rows) if block.stride(1) == 1 else None
-    if any(block[row].stride(0) != 1 for row in rows):
-        return None
-    return of_vectors(block[row] for row in rows)
+    vectors = [block[row] for row in rows]
+    return of_vectors(vectors) if all(vector.stride(0) == 1 for vector in vectors) else None
 
 
 def of_vectors(vectors: Iterable[Tensor]) -> Addresses:
@@ -31,7 +31,7 @@ def of_vectors(vectors: Iterable[Tensor]) -> Addresses:
     return np.array([vector.data_ptr() for vector in vectors], dtype=np.uintp)
 
 
-def stacked(block: Tensor, rows: Sequence[int]) -> Addresses:
+def stacked(block: Tensor, rows: Rows) -> Addresses:
     """Return the addresses of rows of one tensor whose rows' elements are adjacent."""
     first, step = block.data_ptr(), block.stride(0) * block.element_size()
-    return np.array(rows, dtype=np.uintp) * step + first
+    return np.asarray(rows, dtype=np.uintp) * step + first

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ class Weights:
     ``ROWS_AT_ONCE`` weights for each of them.
     """
 
-    order: tuple[int, ...]
+    order: npt.NDArray[np.intp]
     counts: Tensor
     values: Tensor
 
@@ -37,7 +38,7 @@ class Weights:
         lists = [used if used.size else np.array([0]) for used in lists]
         values = [group[:, used].T for group, used in zip(groups, lists, strict=True)]
         return cls(
-            tuple(int(row) for used in lists for row in used),
+            np.concatenate(lists),
             torch.tensor([len(used) for used in lists], dtype=torch.int64),
             torch.from_numpy(np.concatenate(values)).to(dtype),
         )
