@@ -17,6 +17,8 @@ _CHUNK_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 25}
 def _mean(x: Tensor) -> Tensor:
     """Return the mean over rows, summed in float64; finite when the rows are."""
     mean = x.mean(0, dtype=torch.float64)
+    if mean.isfinite().all():
+        return mean
     # Only float64 sums can overflow; scaling first costs digits of tiny values, so comes second.
     # Thirds of the largest number, rounded up, add up to more than it.
     largest = torch.finfo(torch.float64).max
