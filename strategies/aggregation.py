@@ -25,6 +25,7 @@ from byzflower.wire.payload import Payload
 
 __all__ = ["Aggregation", "aggregate_replies"]
 
+_TILE_ELEMENTS = 1 << 18  # fit a core's cache
 _FARTHEST = 1e6  # median distances; keeps averages over rounds finite
 
 
@@ -150,10 +151,8 @@ def _split(
 def _distances(
     updates: Updates, replies: tuple[Reply, ...], explanation: Explanation
 ) -> dict[int, float]:
-    squares = sum(
-        on_threads(partial(_squares, explanation.value), list(updates.ranges())),
-        np.zeros(updates.n),
-    )
+    ranges = list(updates.ranges(max(256, _TILE_ELEMENTS // updates.n)))
+    squares = sum(on_threads(partial(_squares, explanation.value), ranges), np.zeros(updates.n))
     lengths = np.sqrt(squares)[list(explanation.kept)]
     middle = float(np.median(lengths))
     relative = lengths / middle if 0 < middle < np.inf else np.where(lengths > 0, np.inf, 1.0)

@@ -523,6 +523,7 @@ class Robust(Strategy):
         if aggregation.explanation is None:
             return None, aggregation.failure
         value = aggregation.explanation.value
+        center = value.clone() if self.rule.needs_center else None
         try:
             stepped = step(
                 self.inner,
@@ -537,8 +538,8 @@ class Robust(Strategy):
             )
         except Exception as error:  # what replies hold must not end a run
             return None, error
-        if self.rule.needs_center:
-            self._run_state.center = value
+        if center is not None:
+            self._run_state.center = center
         return stepped, None
 
     def _note_conduct(self, record: RoundRecord, aggregation: Aggregation) -> None:

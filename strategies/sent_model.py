@@ -12,7 +12,7 @@ from torch import Tensor
 from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.strategies.vetting import Expected, is_finite
 from byzflower.updates import Updates
-from byzflower.wire.arrays import to_record, to_tensor
+from byzflower.wire.arrays import borrowed, to_record
 from byzflower.wire.buffers import BufferNames, buffer_median, buffer_names
 from byzflower.wire.payload import Payload
 
@@ -54,7 +54,7 @@ class SentModel:
     def __init__(
         self, arrays: ArrayRecord, buffers: BufferNames = None, *, cast: bool = False
     ) -> None:
-        self.tensors: dict[str, Tensor] = {key: to_tensor(a) for key, a in arrays.items()}
+        self.tensors: dict[str, Tensor] = {key: borrowed(a) for key, a in arrays.items()}
         self.expected = {
             k: Expected(t.dtype, tuple(t.shape), cast) for k, t in self.tensors.items()
         }
@@ -170,7 +170,10 @@ class SentModel:
     def restore(
         self, value: Tensor, replies: Sequence[Reply], payload: Payload
     ) -> dict[str, Tensor]:
-        """Return the aggregate in the model's layout, with the buffers the replies agree on."""
+        """Return the aggregate in the model's layout, with the buffers the replies agree on.
+
+        ``value`` is overwritten: what is returned lies in its memory.
+        """
         restored: dict[str, Tensor] = {}
         start = 0
         for key, sent in self.tensors.items():
@@ -182,7 +185,8 @@ class SentModel:
             else:
                 piece = value[start : start + sent.numel()].view(sent.shape)
                 start += sent.numel()
-                piece = piece + sent.to(piece.device) if payload == "model" else piece
+                if payload == "model":
+                    piece.add_(sent.to(piece.device))
                 restored[key] = piece.to(sent.dtype)
         return restored
 
@@ -203,7 +207,7 @@ class SentModel:
                 continue
             if key not in arrays:
                 raise ValueError(f"the inner strategy returned no array {key!r}")
-            found = to_tensor(arrays[key])
+            found = borrowed(arrays[key])
             if found.shape != agreed.shape:
                 raise ValueError(
                     f"the inner strategy returned shape {tuple(found.shape)} for {key!r}, "

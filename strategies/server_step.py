@@ -49,7 +49,7 @@ def step(
     model : SentModel
         Model that was sent.
     value : Tensor
-        Aggregate, shape (d,).
+        Aggregate, shape (d,); overwritten.
     replies : tuple of Reply
         Those that it was made of; they agree on the buffers, and their metrics, each value capped
         to what is left without the f smallest and largest, reach ``train_metrics_aggr_fn``.

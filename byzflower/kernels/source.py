@@ -122,16 +122,19 @@ def differences(rows: Sequence[Tensor], base: Tensor) -> Tensor:
     tensor([[0.5000]])
     """
     wide = torch.promote_types(rows[0].dtype, torch.float32)
-    out = torch.empty((len(rows), base.numel()), dtype=wide, device=base.device)
     base = base.to(wide)
     if base.device.type != "cpu" or rows[0].dtype != wide:
+        out = torch.empty((len(rows), base.numel()), dtype=wide, device=base.device)
         for row, target in zip(rows, out, strict=True):
             torch.sub(row, base, out=target)
         return out
+    # NumPy works on this thread alone, and reuses the memory of the tile before, which torch's
+    # aligned allocations leave in pieces.
+    tile = np.empty((len(rows), base.numel()), dtype=base.numpy().dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # infinite, and found as such
-        for row, target in zip(rows, out.numpy(), strict=True):  # on this thread alone
+        for row, target in zip(rows, tile, strict=True):
             np.subtract(row.numpy(), base.numpy(), out=target)
-    return out
+    return torch.from_numpy(tile)
 
 
 def compute_dtype(block: Block) -> torch.dtype:

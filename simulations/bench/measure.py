@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-__all__ = ["Row", "compare", "peak_memory", "relative_difference"]
+import byzflower
+
+__all__ = [
+    "Row",
+    "compare",
+    "environment",
+    "high_water",
+    "peak_memory",
+    "relative_difference",
+    "resident",
+]
+
+_Result = TypeVar("_Result")
 
 _PATIENCE = 10.0
 
@@ -22,7 +37,7 @@ class Row:
 
     ``ratio`` is the median over repetitions of (this subject's time / the reference's time in the
     same repetition), and ``None`` where the results disagree: then the two did not do the same
-    work, and a ratio would say nothing.
+    work, and a ratio would say nothing. ``peak_mb`` is the most memory it took, where measured.
     """
 
     suite: str
@@ -34,6 +49,7 @@ class Row:
     slowest: float
     ratio: float | None
     difference: float | None
+    peak_mb: float | None = None
 
     @classmethod
     def of(  # noqa: PLR0917
@@ -117,26 +133,58 @@ def relative_difference(
     return gap / (scale or float(reference.double().norm()) or 1.0)
 
 
+def environment() -> dict[str, str]:
+    """Return variables under which another process finds this package, installed or not."""
+    here = str(Path(byzflower.__file__).parents[1])
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def peak_memory(run: Callable[[], object]) -> float | None:
     """Return the most memory, in MB, that a call holds beyond what was held before it.
 
     Reads the kernel's own account (Linux); ``None`` elsewhere.
     """
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not status.exists():
-        return None
     run()  # caches and compiled kernels are not the call's
+    before = resident()
+    peak, _ = high_water(run)
+    return None if peak is None or before is None else peak - before
+
+
+def resident() -> float | None:
+    """Return the memory that this process holds, in MB, when it has given back what is free.
+
+    Reads the kernel's own account (Linux); ``None`` elsewhere.
+    """
+    if not _STATUS.exists():
+        return None
+    _give_back()
+    return _megabytes("VmRSS")
+
+
+def high_water(run: Callable[[], _Result]) -> tuple[float | None, _Result]:
+    """Return the most memory that this process holds during a call, in MB, and its result."""
+    if not _STATUS.exists():
+        return None, run()
+    _give_back()
+    _RESET.write_text("5")  # sets the high-water mark to the present size
+    result = run()
+    return _megabytes("VmHWM"), result
+
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _give_back() -> None:
+    """Let what is free leave the process: the C library keeps it, and would use it unseen."""
     gc.collect()
-    reset.write_text("5")  # resets the high-water mark to the present size
-    before = _kilobytes(status, "VmRSS")
-    kept = run()
-    peak = _kilobytes(status, "VmHWM")
-    del kept
-    return (peak - before) / 1000
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
-def _kilobytes(status: Path, key: str) -> int:
-    for line in status.read_text().splitlines():
+def _megabytes(key: str) -> float:
+    for line in _STATUS.read_text().splitlines():
         if line.startswith(key):
-            return int(line.split()[1])
-    raise RuntimeError(f"{status} has no {key}")
+            return int(line.split()[1]) / 1000
+    raise RuntimeError(f"{_STATUS} has no {key}")

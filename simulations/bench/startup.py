@@ -7,11 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import byzflower
-from byzflower.simulations.bench.measure import Row
+from byzflower.simulations.bench.measure import Row, environment
 
 __all__ = ["COMMANDS", "bench_startup"]
 
@@ -53,15 +51,12 @@ def bench_startup(
 
 def _run(arguments: Sequence[str]) -> tuple[float, float]:
     """Return the seconds by the clock and of the processor that a process takes."""
-    here = str(Path(byzflower.__file__).parents[1])  # where this package is not installed
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
-    environment = {**os.environ, "PYTHONPATH": path}
     with TemporaryDirectory(prefix="byzflower-") as folder:
         before, start = os.times(), time.perf_counter()
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=folder,
-            env=environment,
+            env=environment(),
             capture_output=True,
             text=True,
             check=False,

@@ -27,6 +27,7 @@ class Suite(StrEnum):
     attacks = "attacks"
     engines = "engines"
     end_to_end = "end-to-end"
+    strategies = "strategies"
     startup = "startup"
     robustness = "robustness"
 
@@ -74,8 +75,11 @@ def command(
 def _suite(
     suite: Suite, training: ModuleType, repeats: int, device: str, ray: bool
 ) -> Iterable[list[Row]]:
-    from byzflower.simulations.bench import attacks, rules, startup
+    from byzflower.simulations.bench import attacks, rules, startup, strategies
 
+    if suite is Suite.strategies:
+        yield from strategies.bench_strategies(strategies.CASES, repeats=repeats)
+        return
     if suite is Suite.startup:
         yield from startup.bench_startup(repeats=repeats)
         return
@@ -142,10 +146,13 @@ def show(rows: list[Row], *, as_json: bool = False) -> None:
     from byzflower.simulations.cli.terminal import console
 
     table = Table(title=f"{rows[0].suite}: {rows[0].case}", title_justify="left")
-    for heading in ("subject", "median", "min", "max", f"× {rows[0].reference}"):
+    headings = ["subject", "median", "min", "max", f"× {rows[0].reference}"]
+    memory = all(row.peak_mb is not None for row in rows)
+    for heading in [*headings, "peak memory"] if memory else headings:
         table.add_column(heading, justify="left" if heading == "subject" else "right")
     for row in rows:
         ratio = "results disagree" if row.ratio is None else f"{row.ratio:.2f}"
         times = (f"{1e3 * t:.2f} ms" for t in (row.seconds, row.fastest, row.slowest))
-        table.add_row(row.subject, *times, ratio)
+        more = [f"{row.peak_mb:.0f} MB"] if memory else []
+        table.add_row(row.subject, *times, ratio, *more)
     console().print(table)

@@ -11,7 +11,15 @@ import torch
 from typer.testing import CliRunner
 
 import byzflower as bf
-from byzflower.simulations.bench import attacks, measure, peers, rules, startup, training
+from byzflower.simulations.bench import (
+    attacks,
+    measure,
+    peers,
+    rules,
+    startup,
+    strategies,
+    training,
+)
 from byzflower.simulations.bench.measure import compare, peak_memory, relative_difference
 from byzflower.simulations.cli import bench as command
 from byzflower.simulations.cli.app import app
@@ -191,3 +199,33 @@ def test_a_command_that_fails_is_not_measured() -> None:
 @pytest.mark.parametrize("name", startup.COMMANDS)
 def test_what_start_up_measures_are_commands_that_work(name: str) -> None:
     assert min(startup._run(startup.COMMANDS[name])) > 0
+
+
+def test_rounds_of_strategies_against_fedavg_s() -> None:
+    for carrier in ("bytes", "tensors"):
+        row = measure.Row(**strategies.measure_one("Robust(FedAvg)", carrier, 11, 70_000, 2, 1))
+        assert (row.subject, row.reference) == ("Robust(FedAvg)", "FedAvg")
+        assert row.case == f"n=11 d=70,000 f=2, {carrier}"
+        assert row.difference < 1e-4
+        assert row.ratio > 0
+
+
+@pytest.mark.parametrize("name", ["FedAvg", strategies.ALONE, "Robust(ServerSGD)", "Bulyan"])
+def test_every_kind_of_subject_has_its_round(name: str) -> None:
+    row = measure.Row(**strategies.measure_one(name, "bytes", 11, 3000, 2, 1))
+    assert (row.subject, row.difference) == (name, None)
+    assert row.ratio > 0
+
+
+def test_no_ratio_where_a_strategy_s_step_is_not_the_rule_s(monkeypatch) -> None:
+    monkeypatch.setattr(strategies, "_TOLERANCE", -1.0)
+    row = strategies.measure_one("Robust(FedAvg)", "bytes", 11, 3000, 2, 1)
+    assert row["ratio"] is None
+
+
+def test_strategies_are_measured_in_processes_of_their_own() -> None:
+    row = strategies._in_a_process("Robust(FedAdam)", "bytes", 11, 3000, 2, 1)
+    assert row.subject == "Robust(FedAdam)"
+    assert row.peak_mb is None or row.peak_mb >= 0
+    with pytest.raises(RuntimeError, match=r"ends with 1: (?s:.*)InfeasibleError"):
+        strategies._in_a_process("Robust(FedAdam)", "bytes", 5, 3000, 3, 1)
