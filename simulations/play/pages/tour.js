@@ -5,9 +5,9 @@ import { byId, html } from "./dom.js";
 const STEPS = [
   {
     title: "Why the mean breaks",
-    see: "Ten clients have computed an update each; the server averages them. One more client is malicious. However many are honest, it alone decides where the average lands: it needs to be n times as far away as it wants to push.",
-    tryThis: "Drag the triangle far to the left and watch the mean follow it out of the ball.",
-    scene: { n: 11, f: 1, rules: ["mean"], focus: "mean", malicious: [[-4, -3]] },
+    see: "Five clients have computed an update each; the server averages them. A sixth is malicious. However many are honest, it alone decides where the average lands: it needs to be n times as far away as it wants to push.",
+    tryThis: "Drag the triangle down to the left and watch the mean follow it out of the ball.",
+    scene: { n: 6, f: 1, heterogeneity: 0.4, noise: 0.3, rules: ["mean"], focus: "mean", lambda: 0.5, malicious: [[0.5, 0.5]] },
   },
   {
     title: "A median does not shout back",

@@ -95,6 +95,11 @@ def test_every_view_is_reached_and_worked_by_keyboard_alone(visit: Any) -> None:
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.get_by_role("link", name="Tour").press("Enter")
     expect(page.get_by_role("heading", name="Why the mean breaks")).to_be_visible()
+    expect(page.locator("circle.ball.broken")).to_have_count(0)
+    liar = page.get_by_role("button", name="malicious 1,")
+    for key in ("ArrowLeft", "ArrowDown") * 8:  # what the tour says to try
+        liar.press(f"Shift+{key}")
+    expect(page.locator('.output.outside[data-rule="mean"]')).to_have_count(1)
     for title in ("median", "breakdown", "little", "promised", "Different", "Momentum", "ARC"):
         page.get_by_role("button", name="Next", exact=True).press("Enter")
         heading = page.locator("#step-title")
