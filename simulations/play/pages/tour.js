@@ -24,8 +24,8 @@ const STEPS = [
   {
     title: "A little is enough",
     see: "ALIE sends the honest mean plus a few standard deviations: no outlier, nothing to filter, and the same way every round. Each rule errs a little in the same direction, and over many rounds a little is enough.",
-    tryThis: "Move the factor from 0 to 3: it does most harm where it still passes for honest. Then let it adapt to the rule in focus.",
-    scene: { n: 13, f: 4, attack: "alie", factor: 1.5, rules: ["mean", "median", "trimmed_mean", "krum"], focus: "trimmed_mean", lambda: 0.5 },
+    tryThis: "Move the factor from 0 to 3 and watch Krum: the attack does most harm just before it no longer passes for honest. Then let it adapt to the rule in focus.",
+    scene: { n: 13, f: 4, attack: "alie", factor: 1.5, rules: ["mean", "median", "trimmed_mean", "krum"], focus: "krum", lambda: 0.5 },
   },
   {
     title: "What can be promised",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -120,6 +121,47 @@ def test_momentum_shrinks_the_cloud_and_its_ball(visit: Any) -> None:
         "before => document.querySelector('#field circle.ball').r.baseVal.value < before / 2",
         arg=before,
     )
+
+
+def test_what_the_tour_says_to_try_shows_what_it_says(visit: Any) -> None:
+    page = visit("tour")
+
+    def error(rule: str, change: Any) -> float:
+        """Change something, and return the rule's error once the answer is there."""
+        with page.expect_response("**/api/aggregate") as asked:
+            change()
+        told = {r["name"]: r for r in asked.value.json()["rules"]}[rule]
+        expect(page.locator(f'tr[data-rule="{rule}"]')).to_contain_text(
+            "–" if "error" in told else f"{told['distance']:.2f}"
+        )
+        return float(told.get("distance", "nan"))
+
+    def step(number: int) -> Any:
+        return page.get_by_role("button", name=f"Step {number}:").click
+
+    def slide(label: str, value: float) -> Any:
+        return lambda: page.get_by_label(label, exact=True).fill(str(value))
+
+    def choose(before: str) -> Any:
+        return lambda: page.get_by_label("before the rule").select_option(before)
+
+    error("median", step(3))
+    assert math.isnan(error("median", slide("of them malicious f", 6)))
+    assert error("median", slide("f that the rules assume", 4)) > 3
+
+    error("krum", step(4))
+    by_factor = [error("krum", slide("factor (tau)", tau)) for tau in (0.1, 1.5, 3)]
+    assert by_factor[1] > 3 * max(by_factor[0], by_factor[2])
+    adapted = error("krum", page.get_by_label("adapts to the rule in focus").check)
+    assert adapted >= max(by_factor)
+
+    mixed = error("trimmed_mean", step(6))
+    assert error("trimmed_mean", choose("")) > 3 * mixed
+
+    error("trimmed_mean", step(8))
+    arc = error("trimmed_mean", slide("factor (tau)", 10))
+    clipped = error("trimmed_mean", choose("clip(c=2.0)"))
+    assert arc < error("trimmed_mean", choose("")) < clipped
 
 
 def test_an_attack_moves_the_colluders_and_a_defence_undoes_it(visit: Any) -> None:
