@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -45,6 +45,8 @@ from byzflower.wire.arrays import to_record, to_tensor
 __all__ = ["Round", "prepare", "run_experiment"]
 
 _TEST_BATCH = 1000
+_TABLES_IN_MEMORY = 1 << 30
+"""Bytes of all clients' SAGA tables, beyond which they lie in files of the temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def run_experiment(
 
     def serve(grid: Grid, context: Context) -> Params:
         companions: dict[str, Any] = {"clients": grid}
-        if state_dir is not None:
+        if state_dir is not None and experiment.engine == "ray":  # else the nodes save them
             companions["tables"] = TableFiles(state_dir, context.run_id)
         kept = checkpoint and replace(
             checkpoint, companions={**companions, **checkpoint.companions}
@@ -146,11 +148,21 @@ def run_experiment(
         TemporaryDirectory(prefix="byzflower-") as folder,
     ):
         strategy = make_strategy(experiment)
-        # One process keeps client state in memory; several share it through a folder.
-        state_dir = Path(folder) if experiment.engine == "ray" else None
+        # One process keeps client state in memory, up to a limit; several share it in a folder.
+        apart = experiment.engine == "ray" or _table_bytes(experiment, shares) > _TABLES_IN_MEMORY
+        state_dir = Path(folder) if apart else None
         loader = TaskLoader(experiment, shares, state_dir)
         app = make_client_app(loader, algorithm)
         return _ENGINES[experiment.engine](serve, app, experiment)
+
+
+def _table_bytes(experiment: Experiment, shares: Sequence[RowIndices]) -> int:
+    """Return the bytes of all clients' tables of gradients; 0 for clients without one."""
+    if not make_algorithm(experiment).per_sample:
+        return 0
+    parameters = open_objective(experiment).model.parameters()
+    row = sum(p.numel() * p.element_size() for p in parameters)
+    return row * sum(len(share) for share in shares)
 
 
 @contextmanager

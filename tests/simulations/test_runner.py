@@ -9,7 +9,9 @@ import torch
 
 from byzflower import registry
 from byzflower.clients.algorithms import Gradient
+from byzflower.clients.table import GradientTable
 from byzflower.clients.task import JointTask
+from byzflower.simulations import runner
 from byzflower.simulations.errors import ExperimentError
 from byzflower.simulations.models import ModelFamily
 from byzflower.simulations.runner import run_experiment
@@ -80,6 +82,23 @@ def test_the_server_s_weight_decay_pulls_every_step(small):
     plain, decayed = (run(small(**options, server_weight_decay=d))[1] for d in (0.0, 0.2))
     for key, tensor in plain.items():
         torch.testing.assert_close(decayed[key], tensor - 0.5 * 0.2 * start[key])
+
+
+@pytest.mark.parametrize("engine", ["inprocess", "batched"])
+def test_large_saga_tables_lie_on_disk(small, engine, monkeypatch):
+    experiment = small(engine=engine, client="saga")
+    in_memory = run(experiment)[0]
+    paths, opened = [], GradientTable.__init__
+
+    def watched(self, examples, params, path=None, *args):
+        paths.append(path)
+        opened(self, examples, params, path, *args)
+
+    monkeypatch.setattr(GradientTable, "__init__", watched)
+    monkeypatch.setattr(runner, "_TABLES_IN_MEMORY", 10**6)
+    same_path(run(experiment)[0], in_memory)
+    assert len(set(paths)) == experiment.honest
+    assert not any(path is None or path.exists() for path in paths)  # gone after the run
 
 
 def same_path(first, second):
