@@ -14,7 +14,7 @@ from byzflower.simulations.results import FILE_NAME, Run, read_runs
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["OPTIONS", "load_results"]
+__all__ = ["OPTIONS", "load_results", "runs_in"]
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Experiment))
 """Columns that hold the options of the run, under the names of `Experiment`'s fields."""
@@ -69,7 +69,7 @@ def load_results(path: str | Path) -> DataFrame:
     """
     import pandas as pd  # noqa: PLC0415
 
-    rows = [row for run in _runs(Path(path)) for row in _rows(run)]
+    rows = [row for run in runs_in(path) for row in _rows(run)]
     columns = ["run", *OPTIONS, *_NUMBERS, *_OBJECTS, *_OF_RUN]
     frame = pd.DataFrame(rows, columns=columns)
     for name in _NUMBERS:
@@ -87,9 +87,17 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
         yield {**{name: run.config.get(name) for name in OPTIONS}, **own, **of_run}
 
 
-def _runs(path: Path) -> Iterator[Run]:
+def runs_in(path: str | Path) -> Iterator[Run]:
+    """Yield the runs of a results.jsonl, its folder or a sweep's, as :func:`load_results` takes it.
+
+    Raises
+    ------
+    ExperimentError
+        As :func:`load_results`.
+    """
     from byzflower.simulations.sweep.manifest import Manifest  # noqa: PLC0415
 
+    path = Path(path)
     if path.is_file():
         path = path.parent
     manifest = Manifest.read(path)

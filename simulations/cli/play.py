@@ -15,7 +15,7 @@ __all__ = ["command"]
 def command(
     results: Annotated[
         Path | None,
-        typer.Argument(help="results of `byzflower run` to replay: their folder or file"),
+        typer.Argument(help="what `byzflower run` or `sweep` wrote, to be replayed: its folder"),
     ] = None,
     *,
     port: Annotated[
@@ -30,17 +30,18 @@ def command(
     It also replays RESULTS, and guides a class through the subject in eight steps. Only this
     machine can open it, and it works offline. Ctrl-C ends it.
     """
-    from byzflower.simulations.play.replay import results_folder
+    from byzflower.simulations.play.replay import recorded
     from byzflower.simulations.play.server import listen, serve
 
-    folder = None if results is None else results_folder(results)
+    if results is not None:
+        recorded(results)  # what is wrong with them shows here
     with listen(port) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{'' if folder is None else '#replay'}"
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{'' if results is None else '#replay'}"
         typer.echo(f"{url} (Ctrl-C ends it)")
         sys.stdout.flush()
         if browser and not _opened(url):
             typer.echo("no browser found here: open the address yourself", err=True)
-        serve(listener, folder)
+        serve(listener, results)
 
 
 def _opened(url: str) -> bool:

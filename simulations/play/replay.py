@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.results import FILE_NAME, Run, read_runs
+from byzflower.simulations.frame import runs_in
+from byzflower.simulations.results import Run
 
-__all__ = ["recorded", "results_folder"]
+__all__ = ["recorded"]
 
 _Kind: TypeAlias = type[int] | type[float] | type[str]
 _Kinds: TypeAlias = dict[str, _Kind]
 
 _LONGEST = 200
+_MOST_RUNS = 200
 _CONFIG: _Kinds = {
     **dict.fromkeys(("n", "f", "seed"), int),
     **dict.fromkeys(("rule", "attack", "dataset", "partition", "model", "client"), str),
@@ -28,23 +31,23 @@ _ROUND: _Kinds = {
 _BY_NODE: _Kinds = {"weights": float, "rejections": str}
 
 
-def results_folder(path: Path) -> Path:
-    """Return the folder of the results that a path names: the folder, or the file in it.
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """Return every run's options and rounds, of each record only what is known and well-formed.
+
+    Parameters
+    ----------
+    path
+        A results.jsonl, its folder or a sweep's, of which the first 200 cells are taken.
 
     Raises
     ------
     ExperimentError
-        If there are none, or they cannot be read.
+        If there are no runs, or they cannot be read.
     """
-    folder = path.parent if path.name == FILE_NAME else path
-    if not read_runs(folder):
-        raise ExperimentError(f"`results` needs at least one run; found none in {folder}")
-    return folder
-
-
-def recorded(folder: Path) -> list[dict[str, Any]]:
-    """Return every run's options and rounds, of each record only what is known and well-formed."""
-    return [_of(run) for run in read_runs(folder)]
+    runs = [_of(run) for run in islice(runs_in(path), _MOST_RUNS)]
+    if not runs:
+        raise ExperimentError(f"`results` needs at least one run; found none in {path}")
+    return runs
 
 
 def _of(run: Run) -> dict[str, Any]:

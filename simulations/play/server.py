@@ -52,7 +52,7 @@ _HEADERS = {
 
 
 def make_app(results: Path | None = None) -> Starlette:
-    """Build the application; ``results`` is the folder that the second view replays."""
+    """Build the application; ``results`` is what the second view replays."""
     one_at_a_time = asyncio.Lock()  # a drag asks faster than a slow rule answers
 
     async def catalogue(request: Request) -> Response:

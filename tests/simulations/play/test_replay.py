@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.play.replay import recorded, results_folder
+from byzflower.simulations.play.replay import recorded
 from byzflower.simulations.recording import record_run
 from byzflower.simulations.results import FILE_NAME, ResultsFile
+from byzflower.simulations.sweep.manifest import Manifest
 
 
 def test_a_run_of_this_library_replays_with_weights_thresholds_and_rejections(
@@ -20,7 +21,7 @@ def test_a_run_of_this_library_replays_with_weights_thresholds_and_rejections(
                 rule=rule, attack=attack, n=6, f=1, rounds=2, model="softmax", partition="iid"
             )
             record_run(experiment, results)
-    krum, median = recorded(results_folder(tmp_path / FILE_NAME))
+    krum, median = recorded(tmp_path / FILE_NAME)
     assert [record["round"] for record in krum["rounds"]] == [0, 1, 2]
     last = krum["rounds"][-1]
     assert list(last["weights"]) == ["1", "2", "3", "4", "5", "6"]
@@ -48,3 +49,12 @@ def test_what_is_malformed_is_left_out(tmp_path: Path) -> None:
         {"round": 1, "weights": {"2": 1.0}},
         {"round": 2},
     ]
+
+
+def test_a_sweep_replays_its_cells(tmp_path: Path) -> None:
+    for key, rule in (("a", "median"), ("b", "mean")):
+        with ResultsFile(tmp_path / "cells" / key) as results:
+            results.write("config", key, rule=rule)
+            results.write("round", key, round=1, accuracy=0.5)
+    Manifest("A sweep", "byzflower sweep", {"a": "first", "b": "second"}).write(tmp_path)
+    assert [run["config"]["rule"] for run in recorded(tmp_path)] == ["median", "mean"]
