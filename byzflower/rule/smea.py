@@ -11,17 +11,23 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from byzflower.budget import at_once
 from byzflower.errors import BudgetError
 from byzflower.geometry import Array, Geometry
 from byzflower.plans import Weighted, average_of
 from byzflower.registry import register
+from byzflower.rule.lanczos import top_eigenpair
 from byzflower.steps import Rule
 
 __all__ = ["SMEA", "smallest_eigenvalue"]
 
 _SUBSETS = 2_000_000
+_PRODUCTS = _SUBSETS * 64**2  # of a subset's n × n matrix with a vector
 _BATCH = 4096
+_MANY = 256  # rows from which Lanczos' method finds a top eigenvector faster
+_ROUNDS = 32  # in which the greedy subset is left
 _TIE = 1e-12
+_EPS = np.finfo(np.float64).eps
 _POWER_STEPS = 8
 
 
@@ -36,22 +42,26 @@ def smallest_eigenvalue(gram: Array, size: int) -> tuple[list[int], float]:
     Raises
     ------
     BudgetError
-        If more than two million subsets remain after the first exclusion.
+        If more than two million subsets remain after the first exclusion, or fewer of more than
+        64 rows.
 
     >>> smallest_eigenvalue(np.diag([4.0, 1.0, 1.0]), 2)
     ([1, 2], 0.5)
     """
     chosen = _greedy(gram, size)
-    best = float(_top(gram, chosen[None])[0])
+    best = _top_axis(gram[np.ix_(chosen, chosen)], 1e-11)[0] * (1 + _TIE)
     bound = best * (1 + _TIE)
     # Rounding may rule out rows of the greedy subset where the rows nearly coincide.
     rows = np.union1d(_possible(gram, size, bound), chosen)
     drop = len(rows) - size
-    count = comb(len(rows), drop)
-    if count > _SUBSETS:
+    count, most = comb(len(rows), drop), min(_SUBSETS, _PRODUCTS // len(rows) ** 2)
+    if count > most and best <= _EPS * np.trace(gram[np.ix_(chosen, chosen)]):
+        return [int(i) for i in chosen], best / size  # rows that coincide: none is better
+    if count > most:
+        found = count if count < 10**9 else f"10^{len(str(count)) - 1}"
         raise BudgetError(
-            f"`smea` needs at most {_SUBSETS} subsets to search; "
-            f"found {count} ({size} of {len(rows)} rows)"
+            f"`smea` needs at most {most} subsets to search; "
+            f"found {found} ({size} of {len(rows)} rows)"
         )
     inner = gram[np.ix_(rows, rows)]
     along = _axes(inner)
@@ -94,18 +104,21 @@ def _screened(keep: Array, gram: Array, along: Array, bound: float) -> Array:
 
 def _batches(n: int, drop: int) -> Iterator[npt.NDArray[np.intp]]:
     subsets = combinations(range(n), drop)
-    while batch := list(islice(subsets, _BATCH)):
+    while batch := list(islice(subsets, min(_BATCH, at_once(8 * 8 * n)))):
         flat = np.fromiter(chain.from_iterable(batch), dtype=np.intp, count=len(batch) * drop)
         yield flat.reshape(len(batch), drop)
 
 
 def _top(gram: Array, subsets: npt.NDArray[np.intp]) -> Array:
     """Top eigenvalue of each subset's scatter Σ (x − μ)(x − μ)ᵀ, shape (number of subsets,)."""
-    inner = gram[subsets[:, :, None], subsets[:, None, :]]
-    inner = inner - inner.mean(axis=1, keepdims=True)
-    inner = inner - inner.mean(axis=2, keepdims=True)
-    top: Array = np.maximum(np.linalg.eigvalsh(inner)[:, -1], 0.0)
-    return top
+    step, tops = at_once(4 * 8 * subsets.shape[1] ** 2), np.zeros(len(subsets))
+    for low in range(0, len(subsets), step):
+        rows = subsets[low : low + step]
+        inner = gram[rows[:, :, None], rows[:, None, :]]
+        inner = inner - inner.mean(axis=1, keepdims=True)
+        inner = inner - inner.mean(axis=2, keepdims=True)
+        tops[low : low + step] = np.linalg.eigvalsh(inner)[:, -1]
+    return np.maximum(tops, 0.0)
 
 
 def _axes(gram: Array) -> Array:
@@ -118,12 +131,32 @@ def _axes(gram: Array) -> Array:
 
 
 def _greedy(gram: Array, size: int) -> npt.NDArray[np.intp]:
-    """Drop, one at a time, the row that lies farthest along the top eigenvector."""
-    rows = np.arange(len(gram))
+    """Drop the rows that lie farthest along the top eigenvector, one at a time where f ≤ 32."""
+    rows, step = np.arange(len(gram)), -(-(len(gram) - size) // _ROUNDS)
     while len(rows) > size:
-        along = _axes(gram[np.ix_(rows, rows)])[:, -1]
-        rows = np.delete(rows, int(np.argmax(np.abs(along))))
+        along = np.abs(_top_axis(gram[np.ix_(rows, rows)], 1e-2)[1])
+        dropped = np.argsort(-along, kind="stable")[: min(step, len(rows) - size)]
+        rows = np.delete(rows, dropped)
     return rows
+
+
+def _top_axis(gram: Array, tolerance: float) -> tuple[float, Array]:
+    """Top eigenvalue of the rows' scatter, and an eigenvector of their centred Gram matrix."""
+
+    def product(vector: Array) -> Array:
+        image = gram @ (vector - vector.mean())
+        centred: Array = image - image.mean()
+        return centred
+
+    if len(gram) >= _MANY:
+        start = np.random.default_rng(0).standard_normal(len(gram))
+        found = top_eigenpair(product, start, tolerance)
+        if found is not None:
+            return max(found[0], 0.0), found[1]
+    centred = gram - gram.mean(axis=0)
+    centred = centred - centred.mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh((centred + centred.T) / 2)
+    return max(float(values[-1]), 0.0), vectors[:, -1]
 
 
 def _possible(gram: Array, size: int, bound: float) -> npt.NDArray[np.intp]:
@@ -148,14 +181,15 @@ class SMEA(Rule):
     exact, of n × n matrices; ByzFL takes one step of the power method in d dimensions from a random
     start.
 
-    Costs n²d/2 products for the Gram matrix and, for each subset that cannot be excluded, O(n²) to
-    O(n³).
+    Costs n²d/2 products for the Gram matrix, O(n²) to O(n³) for a first subset that excludes others
+    and says whether the search can be done, and as much for each subset that cannot be excluded.
+    O(n²) memory.
 
     Raises
     ------
     BudgetError
         If more than two million subsets cannot be excluded (n = 25, f = 8 has half of that at
-        most); nothing approximate is returned.
+        most), or fewer of more than 64 rows; nothing approximate is returned.
 
     Examples
     --------
