@@ -108,21 +108,60 @@ def error_curve(W: int = 30, s: int = 1) -> list[tuple[float, float]]:
     return [(B / W, d * amplification(W, B, s) ** 2) for B in range(max_faults(W, s) + 1)]
 
 
-def residual_error(W: int, B: int, *, s: int, outer: float, mu: float) -> float:
-    """Δ₂ = 5 d C_{sα}² δ² / μ²: the squared distance to the optimum at t → ∞ (Theorem 1, eq. 22).
+def residual_error(
+    W: int,
+    B: int,
+    *,
+    outer: float,
+    mu: float,
+    s: int = 1,
+    inner: float = 0.0,
+    algorithm: str = "rs_byrd_saga",
+) -> float:
+    """Δ₂, the squared distance to the optimum at t → ∞: a multiple of Table 1's learning error.
+
+    5/μ² times it with SAGA (Theorems 1 and 3, eqs. 22 and 71), 2/μ² times it with SGD (Theorems 4
+    and 5, eqs. 92 and 98).
+
+    Parameters
+    ----------
+    outer, inner
+        δ² and σ².
+    algorithm
+        One of ``ALGORITHMS``; those without resampling have s = 1.
 
     >>> round(residual_error(30, 3, s=2, outer=1.0, mu=5.0), 4)
     0.6991
+    >>> residual_error(30, 3, outer=1.0, inner=1.0, mu=5.0, algorithm="byrd_sgd")
+    0.81
     """
     need("residual error", "μ > 0", mu > 0, μ=mu)
-    return 5 * learning_error("rs_byrd_saga", W, B, s=s, outer=outer) / mu**2
+    error = learning_error(algorithm, W, B, s=s, inner=inner, outer=outer)
+    return (5 if algorithm.endswith("saga") else 2) * error / mu**2
 
 
-def step_size(W: int, B: int, *, s: int, samples: int, L: float, mu: float) -> float:
-    """Largest γ of Theorem 1: μ / (2√10 J² L² C_{sα}) with J samples a worker.
+def step_size(
+    W: int,
+    B: int,
+    *,
+    L: float,
+    mu: float,
+    s: int = 1,
+    samples: int = 1,
+    algorithm: str = "rs_byrd_saga",
+) -> float:
+    """Largest γ: μ / (2√10 J²L²C_{sα}) with SAGA, J samples a worker; μ / (2L²) with SGD.
+
+    Theorems 1 and 3, and 4 and 5.
 
     >>> round(step_size(30, 0, s=2, samples=1, L=1.0, mu=1.0), 5)
     0.07906
+    >>> step_size(30, 3, L=2.0, mu=1.0, algorithm="byrd_sgd")
+    0.125
     """
     need("step size", "J ≥ 1, L ≥ μ > 0", samples >= 1 and L >= mu > 0, J=samples, L=L, μ=mu)
-    return mu / (2 * math.sqrt(10) * samples**2 * L**2 * amplification(W, B, s))
+    need("step size", f"an algorithm of {ALGORITHMS}", algorithm in _TABLE, found=algorithm)
+    c = amplification(W, B, s)
+    if algorithm.endswith("sgd"):
+        return mu / (2 * L**2)
+    return mu / (2 * math.sqrt(10) * samples**2 * L**2 * c)

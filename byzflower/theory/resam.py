@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from byzflower.theory.domain import need, need_rows
 
 __all__ = [
     "RESILIENT_RULES",
+    "Convergence",
+    "convergence",
     "coordinate_factor",
     "lower_bound",
     "multi_krum_star",
@@ -115,3 +118,74 @@ def rate(lam: float, n: int, f: int) -> float:
     """
     need_rows("rate", n, f, factor=1)
     return 1 / (n - f) + lam**2 * (n - f)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What Theorem 1 promises: with these parameters E‖∇Q(θ̂)‖² ≤ ``bound``.
+
+    Attributes
+    ----------
+    learning_rate
+        γ, the same in every step.
+    beta
+        β = √(1 − 24γL), the momentum coefficient.
+    least_rounds
+        The least T for which the theorem holds.
+    bound
+        Of the mean squared gradient norm over T steps.
+    """
+
+    learning_rate: float
+    beta: float
+    least_rounds: float
+    bound: float
+
+
+def convergence(
+    lam: float, n: int, f: int, *, rounds: int, sigma: float, L: float, gap: float, gradient: float
+) -> Convergence:
+    """Theorem 1: convergence of distributed momentum with an (f, λ)-resilient rule.
+
+    With a_o = 4(2 ``gap`` + ``gradient``²/(8L)), a_1 = 6912 L and a_2 = 288 L,
+
+        γ = √(a_o(n−f) / (a_1λ²(n−f)² + a_2)) / (σ√T),   T ≥ a_o L / (12σ²λ²(n−f)),
+        E‖∇Q(θ̂)‖² ≤ 2√((a_1λ²(n−f) + a_2/(n−f)) a_oσ²/T) + (a_2σ²/(n−f)) γ/T.
+
+    The last fraction's root has (n−f)² in the proof, as γ has, and (n−f) in the statement; the
+    proof decides.
+
+    Parameters
+    ----------
+    lam
+        λ > 0 of the rule.
+    rounds
+        T.
+    sigma
+        σ > 0: E‖g − ∇Q‖² ≤ σ² for a stochastic gradient g (Assumption 2).
+    L
+        Lipschitz constant of ∇Q.
+    gap, gradient
+        Q(θ_1) − min Q and ‖∇Q(θ_1)‖ at the initial model.
+
+    Raises
+    ------
+    InfeasibleError
+        If an argument is out of range or T is too small.
+
+    >>> found = convergence(0.5, 15, 5, rounds=10**6, sigma=1.0, L=1.0, gap=1.0, gradient=1.0)
+    >>> round(found.learning_rate, 8), round(found.beta, 4), round(found.bound, 3)
+    (2.216e-05, 0.9997, 0.767)
+    """
+    need_rows("Theorem 1", n, f, factor=1)
+    need("Theorem 1", "λ, σ, L > 0", min(lam, sigma, L) > 0, λ=lam, σ=sigma, L=L)
+    need("Theorem 1", "gap, gradient ≥ 0", min(gap, gradient) >= 0, gap=gap, gradient=gradient)
+    honest = n - f
+    a0 = 4 * (2 * gap + gradient**2 / (8 * L))
+    a1, a2 = 6912 * L, 288 * L
+    least = a0 * L / (12 * sigma**2 * lam**2 * honest)
+    need("Theorem 1", f"T ≥ {least:.6g}", rounds >= max(least, 1), T=rounds)
+    rate = math.sqrt(a0 * honest / (a1 * lam**2 * honest**2 + a2)) / (sigma * math.sqrt(rounds))
+    spread = a1 * lam**2 * honest + a2 / honest
+    bound = 2 * math.sqrt(spread * a0 * sigma**2 / rounds) + a2 * sigma**2 / honest * rate / rounds
+    return Convergence(rate, math.sqrt(max(1 - 24 * rate * L, 0.0)), least, bound)

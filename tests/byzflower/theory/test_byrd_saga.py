@@ -68,3 +68,25 @@ def test_refuses_resampling_where_there_is_none():
         byrd_saga.learning_error("byrd_saga", 30, 3, s=2)
     with pytest.raises(InfeasibleError, match="found = krum"):
         byrd_saga.learning_error("krum", 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "s", "expected"),
+    [
+        # W = 30, B = 3, so α = 0.1: C_α = 1.8/0.8, C_2α = 1.6/0.6; d = 29/59, R = 27
+        ("byrd_saga", 1, 5 * 2.25**2 * 0.7),
+        ("rs_byrd_saga", 2, 5 * 29 / 59 * (8 / 3) ** 2 * 0.7),
+        ("byrd_sgd", 1, 2 * 2.25**2 * (0.4 + 0.7)),
+        ("rs_byrd_sgd", 2, 2 * (8 / 3) ** 2 * ((29 / 59 + 30 / 59 / 27) * 0.4 + 29 / 59 * 0.7)),
+    ],
+)
+def test_residual_errors_of_theorems_1_and_3_to_5(algorithm, s, expected):
+    found = byrd_saga.residual_error(30, 3, s=s, outer=0.7, inner=0.4, mu=2.0, algorithm=algorithm)
+    assert found == pytest.approx(expected / 4)
+
+
+def test_sgd_s_step_does_not_depend_on_faults():
+    steps = {byrd_saga.step_size(30, B, L=2.0, mu=0.5, algorithm="byrd_sgd") for B in range(5)}
+    assert steps == {0.5 / 8}
+    with pytest.raises(InfeasibleError):
+        byrd_saga.step_size(30, 15, L=2.0, mu=0.5, algorithm="byrd_sgd")

@@ -78,3 +78,43 @@ def test_lower_bound_holds_beyond_half():
     assert resam.lower_bound(10, 9) == 9.0
     with pytest.raises(InfeasibleError):
         resam.lower_bound(10, 10)
+
+
+def test_theorem_1_is_what_its_proof_adds_up_to():
+    lam, n, f, T, sigma, L, gap, gradient = 0.7, 15, 5, 10**5, 1.3, 0.8, 2.0, 3.0
+    found = resam.convergence(lam, n, f, rounds=T, sigma=sigma, L=L, gap=gap, gradient=gradient)
+    # Eq. (44), of any γ; the theorem's is the one for which the first two terms are least.
+    a0, h = 4 * (2 * gap + gradient**2 / (8 * L)), n - f
+
+    def sums(rate):
+        return (
+            a0 / (rate * T)
+            + (6912 * L * lam**2 * h**2 + 288 * L) / h * sigma**2 * rate
+            + 288 * L * sigma**2 / h * rate / T
+        )
+
+    rate = found.learning_rate
+    assert found.bound == pytest.approx(sums(rate))
+    assert sums(rate) <= min(sums(0.99 * rate), sums(1.01 * rate))
+    assert found.beta**2 == pytest.approx(1 - 24 * rate * L)
+    assert (
+        24
+        * resam.convergence(
+            lam,
+            n,
+            f,
+            rounds=max(1, math.ceil(found.least_rounds)),
+            sigma=sigma,
+            L=L,
+            gap=gap,
+            gradient=gradient,
+        ).learning_rate
+        * L
+        <= 1
+    )
+
+
+def test_theorem_1_needs_enough_rounds():
+    options = {"sigma": 0.01, "L": 1.0, "gap": 1.0, "gradient": 1.0}
+    with pytest.raises(InfeasibleError, match="T ≥ "):
+        resam.convergence(0.5, 15, 5, rounds=10, **options)
