@@ -358,6 +358,8 @@ class Robust(Strategy):
             self._begin_run()
         self._run_state.last_round = server_round
         self._model = SentModel(arrays, self.buffers, cast=self.cast_dtypes)
+        if any(array.dtype == "bfloat16" for array in arrays.values()):
+            arrays = self._model.record()  # which the inner strategy can read as float32
         with seeded_sampling(self.seed, f"train {server_round}"):
             self._asked = tuple(self.inner.configure_train(server_round, arrays, config, grid))
         self._federation = max(len(self._asked), len(list(grid.get_node_ids())))

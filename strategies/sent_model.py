@@ -62,6 +62,11 @@ class SentModel:
         for key, tensor in self.tensors.items():
             if tensor.is_complex():
                 raise TypeError(f"the model needs real arrays; found {tensor.dtype} in {key!r}")
+            if tensor.is_floating_point() and tensor.element_size() < 2:
+                dtype = self.expected[key].name
+                raise TypeError(
+                    f"the model needs arrays of 16 bits or more; found {dtype} in {key!r}"
+                )
         self._infinite = {key for key, t in self.tensors.items() if not is_finite(t)}
         self._named = buffer_names(self.tensors, buffers)
         for key in self._infinite - self._named:
@@ -172,7 +177,8 @@ class SentModel:
     ) -> dict[str, Tensor]:
         """Return the aggregate in the model's layout, with the buffers the replies agree on.
 
-        ``value`` is overwritten: what is returned lies in its memory.
+        ``value`` is overwritten: what is returned lies in its memory and has its dtype, so that an
+        inner strategy steps on models of half precision in float32.
         """
         restored: dict[str, Tensor] = {}
         start = 0
@@ -187,7 +193,7 @@ class SentModel:
                 start += sent.numel()
                 if payload == "model":
                     piece.add_(sent.to(piece.device))
-                restored[key] = piece.to(sent.dtype)
+                restored[key] = piece
         return restored
 
     def conform(self, arrays: ArrayRecord, restored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -213,7 +219,7 @@ class SentModel:
                     f"the inner strategy returned shape {tuple(found.shape)} for {key!r}, "
                     f"which has shape {tuple(agreed.shape)}"
                 )
-            result[key] = found.to(device=agreed.device, dtype=agreed.dtype)
+            result[key] = found.to(device=agreed.device, dtype=self.tensors[key].dtype)
             if not is_finite(result[key]):
                 raise ValueError(f"the inner strategy returned NaN or Inf in {key!r}")
         return result

@@ -172,7 +172,9 @@ weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evalu
             if key in buffers:
                 model[key] = values[0] if len(values) == 1 else buffer_median(values)
             else:
-                step = self._direction(key, theta.to(values[0].device), _mean(values, weights))
+                mean = _mean(values, weights)
+                wide = torch.promote_types(mean.dtype, torch.float32)  # momentum of half precision
+                step = self._direction(key, theta.to(mean.device, wide), mean.to(wide))
                 model[key] = torch.add(theta.to(step.device), step, alpha=-rate).to(theta.dtype)
         return model
 

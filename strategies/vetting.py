@@ -30,6 +30,8 @@ __all__ = ["Expected", "Vetting", "is_finite"]
 _LONGEST_HEADER = 1024
 # How many bytes hold the header's length, in versions 1.0 and 2.0 of the format.
 _LENGTH_BYTES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
+# How `numpy.save` writes two bytes without a type: of a plain array, and of one of ml_dtypes.
+_BFLOAT16 = ("|V2", "<V2")
 # Beyond this a count is no count, and float arithmetic on it is no longer exact.
 _MOST_EXAMPLES = 2.0**53
 
@@ -85,16 +87,23 @@ class Expected:
         return _name_of(self.dtype)
 
     @cached_property
-    def _stored(self) -> tuple[np.dtype[Any], ...]:
-        """Dtypes that the bytes may hold, the model's own first; none for what NumPy lacks."""
-        try:
-            own = torch.empty(0, dtype=self.dtype).numpy().dtype
-        except TypeError:
-            return ()
-        if not (self.cast and own.kind == "f"):
-            return (own,)
-        others = (np.dtype(f"{order}f{size}") for order in "<>" for size in (2, 4, 8))
-        return (own, *(dtype for dtype in others if dtype != own))
+    def _stored(self) -> dict[str, np.dtype[Any]]:
+        """What the bytes may hold, by the code in their header, the model's own first.
+
+        Nothing for 8-bit floats, which NumPy lacks.
+        """
+        if self.dtype == torch.bfloat16:
+            stored = dict.fromkeys(_BFLOAT16, np.dtype(np.int16))
+        else:
+            try:
+                own = torch.empty(0, dtype=self.dtype).numpy().dtype
+            except TypeError:
+                return {}
+            stored = {own.str: own}
+        if self.cast and self.is_float:
+            for code in (f"{order}f{size}" for order in "<>" for size in (2, 4, 8)):
+                stored.setdefault(code, np.dtype(code))
+        return stored
 
     def read(self, array: Array) -> Tensor:
         """Return the array's tensor, or raise what is wrong with it.
@@ -134,7 +143,7 @@ class Expected:
         if not self._stored:
             raise _MalformedError(Reason.DTYPE, f"{self.name} arrays cannot be sent as bytes")
         count = int(np.prod(self.shape, dtype=np.int64))
-        sizes = [count * dtype.itemsize for dtype in self._stored]
+        sizes = [count * dtype.itemsize for dtype in self._stored.values()]
         if not min(sizes) < len(data) <= max(sizes) + _LONGEST_HEADER:
             raise _MalformedError(
                 Reason.BYTES, f"needs {sizes[0]} bytes and a header; found {len(data)} bytes"
@@ -150,7 +159,12 @@ class Expected:
         flat = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
         values = flat.reshape(self.shape, order="F" if fortran else "C")
         with np.errstate(over="ignore", invalid="ignore"):  # infinite, and found as such
-            return shared_tensor(np.asarray(values, dtype=self._stored[0], order="C"))
+            if self.dtype != torch.bfloat16:
+                own = next(iter(self._stored.values()))
+                return shared_tensor(np.asarray(values, dtype=own, order="C"))
+            if dtype.kind == "i":
+                return shared_tensor(np.asarray(values, order="C")).view(torch.bfloat16)
+            return torch.from_numpy(values.astype(np.float32, order="C")).to(torch.bfloat16)
 
     def _header(self, data: bytes) -> tuple[np.dtype[Any], bool, int]:
         """Return the stored dtype, whether the values lie in Fortran order, where they start.
@@ -161,11 +175,9 @@ class Expected:
         start = 8 + _LENGTH_BYTES.get(data[:8], 0)
         stop = start + int.from_bytes(data[8:start], "little")
         found = data[start:stop].translate(None, b" \n").replace(b",}", b"}")
-        for dtype in self._stored:
+        for code, dtype in self._stored.items():
             for fortran in (False, True):
-                known = (
-                    f"{{'descr': '{dtype.str}', 'fortran_order': {fortran}, 'shape': {self.shape}}}"
-                )
+                known = f"{{'descr': '{code}', 'fortran_order': {fortran}, 'shape': {self.shape}}}"
                 if found == known.replace(" ", "").encode():
                     return dtype, fortran, stop
         raise _MalformedError(

@@ -33,8 +33,9 @@ class SharedArray(Array):
     Parameters
     ----------
     tensor : Tensor
-        Dense tensor of any shape, dtype and device; detached, never copied. Bytes exist only for
-        dtypes that NumPy has (all but bfloat16 and the 8-bit floats).
+        Dense tensor of any shape, dtype and device; detached, never copied. Bytes exist for the
+        dtypes that NumPy has, and for bfloat16: there they are numbers of two bytes without a type,
+        as the package ml_dtypes stores them, which `to_tensor` reads. Not for the 8-bit floats.
 
     Examples
     --------
@@ -66,13 +67,18 @@ class SharedArray(Array):
         """The array's `numpy.save` bytes, made on first use and kept."""
         if "_data" not in self.__dict__:
             buffer = BytesIO()
-            np.save(buffer, self._view(), allow_pickle=False)
+            np.save(buffer, _stored(self.tensor), allow_pickle=False)
             self.__dict__["_data"] = buffer.getvalue()
         return cast(bytes, self.__dict__["_data"])
 
     def numpy(self) -> npt.NDArray[Any]:
-        """Return a NumPy copy, the caller's to modify, as with any Flower array."""
-        return self._view().copy()
+        """Return a NumPy copy, the caller's to modify, as with any Flower array.
+
+        Of bfloat16, which NumPy lacks, it is in float32, which holds the same numbers: so Flower's
+        strategies average and step such models.
+        """
+        tensor = self.tensor.float() if self.tensor.dtype == torch.bfloat16 else self.tensor
+        return np.array(tensor.cpu().numpy())
 
     def deflate(self) -> bytes:
         """Serialise as a plain array: Flower inflates objects by the class name in the header."""
@@ -87,8 +93,12 @@ class SharedArray(Array):
     def __repr__(self) -> str:
         return f"SharedArray(dtype={self.dtype!r}, shape={self.shape}, device={self.tensor.device})"
 
-    def _view(self) -> npt.NDArray[Any]:
-        return self.tensor.cpu().numpy()
+
+def _stored(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return the array that `numpy.save` writes: of bfloat16, elements of two bytes."""
+    if tensor.dtype != torch.bfloat16:
+        return tensor.cpu().numpy()
+    return tensor.cpu().contiguous().view(torch.int16).numpy().view("V2")
 
 
 def shared_tensor(values: npt.NDArray[Any]) -> Tensor:
@@ -142,7 +152,10 @@ def to_tensor(array: Array) -> Tensor:
     """
     if isinstance(array, SharedArray):
         return array.tensor
-    return torch.from_numpy(array.numpy())
+    values = array.numpy()
+    if array.dtype == "bfloat16" and values.dtype.kind == "V" and values.itemsize == 2:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(values)
 
 
 def borrowed(array: Array) -> Tensor:

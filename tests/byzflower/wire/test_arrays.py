@@ -111,10 +111,25 @@ def test_non_contiguous_tensor_keeps_its_values() -> None:
     assert pickle.loads(pickle.dumps(SharedArray(tensor))).numpy().tolist() == tensor.tolist()
 
 
-def test_bfloat16_is_shared_but_has_no_bytes() -> None:
-    array = SharedArray(torch.ones(2, dtype=torch.bfloat16))
-    assert to_tensor(array).dtype == torch.bfloat16
-    with pytest.raises(TypeError, match="BFloat16"):
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)], ids=str)
+def test_bfloat16_travels_as_two_bytes_and_reads_as_float32(shape: tuple[int, ...]) -> None:
+    tensor = torch.randn(shape).to(torch.bfloat16)
+    array = SharedArray(tensor)
+    assert to_tensor(array) is array.tensor
+    assert array.numpy().dtype == np.float32
+    np.testing.assert_array_equal(array.numpy(), tensor.float().numpy())
+    plain = pickle.loads(pickle.dumps(array))
+    assert (type(plain), plain.dtype, plain.shape) == (Array, "bfloat16", shape)
+    assert to_tensor(plain).dtype == torch.bfloat16
+    assert to_tensor(plain).equal(tensor)
+    if tensor.numel():
+        assert len(plain.data) == 128 + 2 * tensor.numel()
+
+
+def test_float8_is_shared_but_has_no_bytes() -> None:
+    array = SharedArray(torch.ones(2).to(torch.float8_e4m3fn))
+    assert to_tensor(array).dtype == torch.float8_e4m3fn
+    with pytest.raises(TypeError, match="Float8"):
         _ = array.data
 
 
