@@ -42,7 +42,8 @@ class _Block(nn.Module):
         self.shortcut = nn.Sequential(*([] if same else _convolution(channels, width, stride, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.path(x) + self.shortcut(x)).relu()
+        summed: Tensor = self.path(x) + self.shortcut(x)
+        return summed.relu()
 
 
 def _convolution(channels: int, width: int, stride: int, kernel: int = 3) -> list[nn.Module]:

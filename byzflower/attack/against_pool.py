@@ -133,7 +133,8 @@ def _at_right_angles(seen: Observation) -> torch.Tensor:
             f"found d = {seen.honest.shape[1]}, f = {seen.f}"
         )
     columns = torch.vstack([seen.mean[None], seen.normal(seen.f, seen.honest.shape[1])]).T
-    return torch.linalg.qr(columns.double())[0].T[1:].to(seen.mean.dtype)
+    orthonormal: torch.Tensor = torch.linalg.qr(columns.double())[0]
+    return orthonormal.T[1:].to(seen.mean.dtype)
 
 
 def _parsed(pool: str | tuple[str, ...]) -> tuple[Aggregator, ...]:
