@@ -173,12 +173,20 @@ class _Strip:
         That is k, or if no integer parts the k least from the others, the integer is the k-th,
         counted from 0.
         """
-        zero, everything = columns.least.like(0), self._ranked(self.m, columns)
-        starts, found, unsettled = [], [], []
+        zero, least, beyond = columns.least.like(0), columns.least, columns.beyond
+        most, starts, found, unsettled = beyond - 1, [], [], []
+
+        def at_ends(counts: Sequence[Value], key: Value) -> list[Value]:
+            masks = zip(counts, (key <= least, key < most), strict=True)
+            return [count + mask.to(key.type.number) for count, mask in masks]
+
+        # Equals of the least or the greatest, such as clusters of equal rows, are settled here.
+        lows, below_most = self._over(columns, [zero, zero], at_ends, [add, add])
         for rank in ranks:
-            is_all = rank.equals(everything)
-            low, below = is_all.where(columns.beyond, columns.least), is_all.where(rank, zero)
-            starts.append((low, columns.beyond, below))
+            is_low, is_high = rank < lows, rank >= below_most
+            low = is_low.where(least, is_high.where(most, least + 1))
+            high = is_low.where(least + 1, is_high.where(beyond, most))
+            starts.append((low, high, is_low.where(zero, is_high.where(below_most, lows))))
         with self.emitter.repeat() as loop:
             halves = [[loop.carry(value) for value in start] for start in starts]
             middles = [_between(low, high) for low, high, _ in halves]
