@@ -249,8 +249,12 @@ class Updates:
         if not len(used):
             return out.zero_() if extra is None else out.copy_(extra)
         if any(base is not None for base in self.bases):
-            one_row = Reduction("trimmed_mean", 0)  # whose mean it is
-            reduce(self.blocks, one_row, out=out, mixing=weights[None], bases=self.bases)
+            # The mean, in float64, of one sum in float32 for every so many rows.
+            sums = -(-len(used) // _SUMMANDS)
+            mixing = np.zeros((sums, self.n))
+            mixing[np.arange(len(used)) // _SUMMANDS, used] = weights[used] * sums
+            mean = Reduction("trimmed_mean", 0)
+            reduce(self.blocks, mean, out=out, mixing=mixing, bases=self.bases)
             return out if extra is None else out.add_(extra)
         work = torch.promote_types(self.dtype, torch.float32)
         if np.abs(weights[used]).min() < _TINY:
