@@ -103,6 +103,8 @@ class Expected:
         if self.cast and self.is_float:
             for code in (f"{order}f{size}" for order in "<>" for size in (2, 4, 8)):
                 stored.setdefault(code, np.dtype(code))
+            for code in _BFLOAT16:
+                stored.setdefault(code, np.dtype(np.int16))
         return stored
 
     def read(self, array: Array) -> Tensor:
@@ -158,13 +160,11 @@ class Expected:
             return torch.empty(self.shape, dtype=self.dtype)
         flat = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
         values = flat.reshape(self.shape, order="F" if fortran else "C")
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite, and found as such
-            if self.dtype != torch.bfloat16:
-                own = next(iter(self._stored.values()))
-                return shared_tensor(np.asarray(values, dtype=own, order="C"))
-            if dtype.kind == "i":
-                return shared_tensor(np.asarray(values, order="C")).view(torch.bfloat16)
-            return torch.from_numpy(values.astype(np.float32, order="C")).to(torch.bfloat16)
+        if dtype.kind == "i" and self.is_float:  # the bits of bfloat16
+            bits = shared_tensor(np.asarray(values, order="C"))
+            return bits.view(torch.bfloat16).to(self.dtype)
+        native = np.asarray(values, dtype=dtype.newbyteorder("="), order="C")
+        return shared_tensor(native).to(self.dtype)
 
     def _header(self, data: bytes) -> tuple[np.dtype[Any], bool, int]:
         """Return the stored dtype, whether the values lie in Fortran order, where they start.
@@ -188,7 +188,10 @@ class Expected:
 
 # As Flower declares them: by name, or in the byte order that is not this machine's by code.
 _FLOATS = frozenset(
-    {"float16", "float32", "float64", *(f"{order}f{size}" for order in "<>" for size in (2, 4, 8))}
+    {
+        *("bfloat16", "float16", "float32", "float64"),
+        *(f"{order}f{size}" for order in "<>" for size in (2, 4, 8)),
+    }
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from byzflower.errors import InfeasibleError
 from byzflower.simulations import runner
@@ -47,3 +48,25 @@ def test_each_round_asks_so_many_and_the_model_learns(engine, monkeypatch):
     runner.run_experiment(experiment, lambda done: accuracies.append(done.accuracy))
     assert accuracies[-1] > 0.8
     assert {(r.asked, r.rows, r.f) for r in strategies[0].history} == {(10, 10, 2)}
+
+
+def test_monna_trusts_its_node_by_name_where_rounds_ask_some_of_the_clients() -> None:
+    # Row 15 of all clients is no row of the ten that a round asks.
+    experiment = Experiment(
+        n=20,
+        f=2,
+        fraction_train=0.5,
+        rule="monna(trusted=15)",
+        attack="sign_flip",
+        model="softmax",
+        partition="iid",
+        rounds=20,
+    )
+    rounds = []
+    runner.run_experiment(experiment, rounds.append)
+    skipped = ["skipped" in done.notes for done in rounds[1:]]
+    assert 3 <= sum(skipped) <= 17  # rounds that did not ask the trusted node
+    for before, after, was_skipped in zip(rounds, rounds[1:], skipped, strict=False):
+        same = all(torch.equal(before.model[key], after.model[key]) for key in after.model)
+        assert same == was_skipped
+    assert rounds[-1].accuracy > 0.4

@@ -20,7 +20,10 @@ from byzflower.strategies import (
     to_record,
     to_tensor,
 )
+from byzflower.strategies.vetting import Expected
 from replies import MODEL, STEPS, Nodes, shifted
+
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
 def test_shared_arrays_reach_the_rule_without_a_copy(
@@ -155,6 +158,24 @@ def test_another_precision_or_byte_order_is_cast_only_when_asked(
     assert not strategy.history[-1].skipped
     assert arrays["w"].dtype == "float32"
     np.testing.assert_allclose(arrays["b"].numpy(), [5.3], rtol=1e-3)
+
+
+@pytest.mark.parametrize("model", FLOATS, ids=str)
+@pytest.mark.parametrize("sent", FLOATS, ids=str)
+def test_any_precision_is_cast_to_any_other_shared_or_as_bytes(
+    sent: torch.dtype, model: torch.dtype
+) -> None:
+    values = torch.tensor([1.5, -0.25, 3e4])
+    read = Expected(model, (3,), cast=True).read(SharedArray(values.to(sent)))
+    assert read.dtype == model
+    assert torch.equal(read, values.to(sent).to(model))
+    uploaded = Array(
+        str(sent).removeprefix("torch."), (3,), "numpy.ndarray", SharedArray(values.to(sent)).data
+    )
+    assert torch.equal(Expected(model, (3,), cast=True).read(uploaded), read)
+    if sent != torch.bfloat16:
+        swapped = Array(values.to(sent).numpy().astype(f">f{sent.itemsize}"))
+        assert torch.equal(Expected(model, (3,), cast=True).read(swapped), read)
 
 
 def test_a_number_that_the_model_s_dtype_cannot_hold_is_no_number(
