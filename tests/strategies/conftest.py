@@ -16,8 +16,9 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
+
+from byzflower.testing.rounds import Nodes
 
 try:  # Flower sets these while an app runs; messages cannot be made without
     from flwr.supercore.task_identity import TaskIdentity
@@ -27,27 +28,11 @@ except ImportError:  # before 1.38
 Answer = Callable[[Message], "RecordDict | Error | None"]
 
 
-class FakeGrid(Grid):
+class FakeGrid(Nodes):
     """Nodes 101, 102, …; `answers[node]` makes a node's reply, None keeps it silent."""
 
     def __init__(self, answers: dict[int, Answer]) -> None:
         self.answers = answers
-
-    def set_run(self, run: object) -> None:
-        raise NotImplementedError
-
-    @property
-    def run(self) -> object:
-        raise NotImplementedError
-
-    def create_message(self, *args: object, **kwargs: object) -> Message:
-        raise NotImplementedError
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self.answers)
