@@ -25,6 +25,7 @@ from byzflower.simulations.report.outcomes import chosen_only, outcomes
 from byzflower.simulations.report.panels import Panel
 from byzflower.simulations.report.ranking import ranking
 from byzflower.simulations.report.selection import selection
+from byzflower.simulations.sweep.cells import failure_of
 from byzflower.simulations.sweep.manifest import Manifest
 from byzflower.statefile import atomically
 
@@ -93,6 +94,12 @@ def write_report(folder: str | Path, also: Collection[str] = ()) -> Path:
     ]
     begun = len(runs) if manifest is None else len(manifest.cells)
     facts = [f"{runs['finished'].sum()} of {begun} runs finished."]
+    if manifest is not None:
+        facts += [
+            f"Failed: {label}: {cause}."
+            for key, label in manifest.cells.items()
+            if (cause := failure_of(folder / "cells" / key))
+        ]
     if choose:
         facts.append(f"Chosen on the rows held out: {', '.join(choose)}.")
     report = Report(

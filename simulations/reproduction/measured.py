@@ -11,7 +11,7 @@ import torch
 
 import byzflower as bf
 from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.plots import COLOURS
+from byzflower.simulations.figures import COLOURS
 from byzflower.simulations.report.labels import labels
 from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes
 from byzflower.theory import aggregathor, byrd_saga, resam

@@ -21,7 +21,16 @@ from byzflower.simulations.sweep.grid import Cell
 from byzflower.simulations.tasks import open_dataset
 from byzflower.statefile import atomically
 
-__all__ = ["check", "folder_of", "forget_failure", "key_of", "note_failure", "run_of", "sharing"]
+__all__ = [
+    "check",
+    "failure_of",
+    "folder_of",
+    "forget_failure",
+    "key_of",
+    "note_failure",
+    "run_of",
+    "sharing",
+]
 
 _FAILURE = "failure.json"
 
@@ -86,6 +95,14 @@ def note_failure(folder: Path, cause: str, attempts: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with atomically(folder / _FAILURE) as file:
             file.write(note)
+
+
+def failure_of(folder: Path) -> str:
+    """Return the cause that was noted, or nothing."""
+    try:
+        return str(json.loads((folder / _FAILURE).read_bytes())["cause"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def forget_failure(folder: Path) -> None:

@@ -10,12 +10,14 @@ import pytest
 from byzflower.simulations import load_results
 from byzflower.simulations.cli import main
 from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.recording import record_run
 from byzflower.simulations.report.beside import beside
 from byzflower.simulations.report.heatmaps import heatmaps
 from byzflower.simulations.report.outcomes import chosen_only, outcomes, varying, worst_case
 from byzflower.simulations.report.page import write_report
 from byzflower.simulations.report.ranking import ranking
-from byzflower.simulations.sweep.cells import folder_of
+from byzflower.simulations.results import ResultsFile
+from byzflower.simulations.sweep.cells import folder_of, note_failure
 from byzflower.simulations.sweep.engine import run_cell
 from byzflower.simulations.sweep.grid import Grid, expand
 from byzflower.simulations.sweep.manifest import Manifest
@@ -144,6 +146,24 @@ def test_the_page_needs_nothing_else(swept):
         for suffix in ("png", "svg", "pdf", "csv", "tex"):
             assert (page.parent / f"{name}.{suffix}").stat().st_size > 0
     assert text.count("<img") == len(list(page.parent.glob("*.svg")))
+
+
+def test_a_report_tells_of_cells_that_failed_or_were_never_begun(small, tmp_path):
+    cells = tuple(expand({**GRID, "partition": "iid", "exclude": [], "f": 1}))
+    Manifest.of(Grid("two", cells)).write(tmp_path)
+    first, second = (folder_of(tmp_path, cell.experiment) for cell in cells)
+    run_cell(cells[0].experiment, first)
+    note_failure(second, "RuntimeError: out of luck", attempts=2)
+    text = write_report(tmp_path).read_text()
+    assert "1 of 2 runs finished. Failed: rule = mda: RuntimeError: out of luck." in text
+
+
+def test_a_single_run_has_a_report_too(small, tmp_path):
+    with ResultsFile(tmp_path) as results:
+        record_run(small(), results)
+    text = write_report(tmp_path).read_text()
+    assert "1 of 1 runs finished" in text
+    assert "Accuracy by round" in text
 
 
 def test_a_report_of_nothing_is_one_line(tmp_path, capsys):
