@@ -18,7 +18,10 @@ from command_line import QUICK
         (["--attack", "foe(sigma=1)"], "`foe` has no parameter `sigma`; it takes `tau`"),
         (["--dataset", "mnits"], "unknown data set `mnits` in 'mnits'; did you mean `mnist`?"),
         (["--dataset", "covtype", "--data-dir", "none"], "`data-dir` needs none/covtype-balanced"),
-        (["--model", "mpl"], "unknown model `mpl` in 'mpl'; known: cnn, mlp, softmax, tanh_mlp"),
+        (
+            ["--model", "mpl"],
+            "unknown model `mpl` in 'mpl'; known: cnn, dropout_cnn, mlp, resnet18, softmax, ",
+        ),
         (
             ["--partition", "classes(per=3)"],
             "`classes` needs per × classes = 3 × 10 clients; found 10",
