@@ -38,6 +38,10 @@ def command(
     repeats: Annotated[int, typer.Option(min=1, help="counted repetitions")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     ray: Annotated[bool, typer.Option(help="include Ray workers")] = True,
+    many: Annotated[
+        bool,
+        typer.Option("--many", help="of rules: growth over 250 … 2,000 rows, drawn"),
+    ] = False,
     out: Annotated[
         Path, typer.Option(help="folder for results.jsonl; of robustness, one or an .md file")
     ] = Path("runs/bench"),
@@ -59,9 +63,14 @@ def command(
     from byzflower.simulations.experiment import check_device
     from byzflower.simulations.results import ResultsFile
 
+    if many and suite is not Suite.rules:
+        raise typer.BadParameter("`--many` needs the suite rules", param_hint="--many")
     check_device(device)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with ResultsFile(out) as results:
+        if many:
+            _many(results, out, as_json=as_json)
+            return
         if suite is Suite.rules and device == "cpu":
             _memory(
                 results, to_stderr=as_json
@@ -122,6 +131,19 @@ def _robustness(out: Path) -> None:
         typer.echo(f"{name}: fine in {fine} of {len(column)}")
     out.write_text(page(cells), encoding="utf-8")
     typer.echo(f"written to {out}")
+
+
+def _many(results: ResultsFile, out: Path, *, as_json: bool) -> None:
+    from byzflower.simulations.bench.many import bench_many, draw_growth
+
+    found: list[Row] = []
+    for rows in bench_many():
+        show(rows, as_json=as_json)
+        for row in rows:
+            results.write("bench", "many", **dataclasses.asdict(row))
+        found += rows
+    draw_growth(found, out / "growth.png")
+    typer.echo(f"drawn: {out / 'growth.png'}", err=as_json)
 
 
 def _memory(results: ResultsFile, *, to_stderr: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import byzflower as bf
 from byzflower.simulations.bench import (
     attacks,
+    many,
     measure,
     peers,
     rules,
@@ -229,3 +231,23 @@ def test_strategies_are_measured_in_processes_of_their_own() -> None:
     assert row.peak_mb is None or row.peak_mb >= 0
     with pytest.raises(RuntimeError, match=r"ends with 1: (?s:.*)InfeasibleError"):
         strategies._in_a_process("Robust(FedAdam)", "bytes", 5, 3000, 3, 1)
+
+
+@pytest.mark.slow
+def test_growth_is_measured_in_processes_and_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(many, "_SPECS", ("trimmed_mean",))
+    found = list(many.bench_many((5, 9)))
+    assert [rows[0].case for rows in found] == ["trimmed_mean, n=5", "trimmed_mean, n=9"]
+    for rows in found:
+        assert rows[0].subject == "byzflower"
+        assert all(row.ratio is not None and row.seconds > 0 for row in rows)
+    many.draw_growth([row for rows in found for row in rows], tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_growth_is_of_rules_alone(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", "startup", "--many", "--out", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "needs the suite rules" in done.output
