@@ -24,7 +24,8 @@ class NNM(PreAggregator):
     For trimmed mean, median, geometric median and multi-Krum*, the composition is
     (f, κ)-robust with κ ≤ 8f/(n−f) · (1 + (1 + f/(n−2f))²) (ARC, Lemma 2.5).
 
-    Costs n²d/2 products for the Gram matrix and O(n² log n). The mixed rows, n²d products, are
+    Costs n²d/2 products for the Gram matrix and O(n² log n); a distance-based step after it 2n³ to
+    mix that matrix. O(n²) memory. The mixed rows, n²d products, are
     computed only for coordinate-wise rules.
 
     >>> import torch

@@ -42,9 +42,10 @@ class Bulyan(Rule):
     (always a tie: the two nearest rows are each other's neighbour) or none, so ties are broken by
     further neighbours.
 
-    With ``p`` = 2 Krum's selection costs n²d/2 products for the Gram matrix and O(n³ log n). Other
-    p read the updates once for Krum, once a selection for the mean and once an iteration for the
-    geometric median; ``inner="median"`` reads them once a selection, n − 2f times in all.
+    With ``p`` = 2 Krum's selection costs n²d/2 products for the Gram matrix and O(n² log n), O(n³)
+    where all scores tie; the mean's O(n³), the geometric median's O(n⁴). O(n²) memory. Other p read
+    the updates once for Krum, once a selection for the mean and once an iteration for the geometric
+    median; ``inner="median"`` reads them once a selection, n − 2f times in all.
 
     Parameters
     ----------
