@@ -48,7 +48,8 @@ class CAF(Rule):
         counts = np.ones(n)
         best, least, rounds = counts / n, np.inf, 0
         start = np.random.default_rng(0).standard_normal(n)  # at a right angle to nothing
-        while rounds == 0 or counts.sum() > n - 2 * f:
+        enough = (n - 2 * f) * (1 + _TIE)  # a sum that is n − 2f but for rounding is not above it
+        while rounds == 0 or counts.sum() > enough:
             rounds += 1
             weights = counts / counts.sum()
             value, tau = _deviations(gram, weights, start)

@@ -29,6 +29,13 @@ def exact(values: list[int], f: int) -> Fraction:
     return best
 
 
+def test_weights_that_add_up_to_n_minus_2f_are_enough() -> None:
+    values = [1, 1, -2, -4]  # one row leaves, and 5/9 + 5/9 + 8/9 = 2
+    rows = torch.tensor(values, dtype=torch.float64)[:, None]
+    assert exact(values, 1) == -1
+    assert float(bf.CAF()(rows, 1)) == pytest.approx(-1)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(-6, 6), min_size=3, max_size=11), st.data())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
