@@ -23,7 +23,6 @@ from torch import nn
 from byzflower.configured import Configured
 from byzflower.registry import register
 from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.resnet import resnet18
 from byzflower.specs import parse_one
 from byzflower.validation import integer_at_least
 
@@ -229,7 +228,10 @@ class DropoutCNN(ModelFamily):
 @register("model")
 @dataclass(frozen=True)
 class ResNet18(ModelFamily):
-    """ResNet-18 for small images (ARC, appendix on CIFAR-10): 11,173,962 parameters."""
+    """torchvision's ResNet-18 for small images (ARC, appendix on CIFAR-10): 11,173,962 parameters.
+
+    The first convolution is 3×3 without stride, and the first pooling is left out.
+    """
 
     name: ClassVar[str] = "resnet18"
 
@@ -238,7 +240,18 @@ class ResNet18(ModelFamily):
         if len(shape) != 3:
             found = "×".join(map(str, shape))
             raise ExperimentError(f"`model` {self.name} needs images; the data set has {found}")
-        return resnet18(shape[0], num_classes)
+        try:
+            from torchvision.models import resnet18  # noqa: PLC0415 - takes a while to import
+        except (ImportError, RuntimeError) as error:
+            raise ExperimentError(
+                f"`model` {self.name} needs a torchvision that matches torch {torch.__version__}; "
+                f"found: {str(error).partition(chr(10))[0]}"
+            ) from error
+        model: nn.Module = resnet18(num_classes=num_classes)
+        # The usual variant for 32×32: no pixel is skipped before the blocks.
+        model.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+        model.maxpool = nn.Identity()
+        return model
 
 
 def _digits_cnn(num_classes: int) -> nn.Module:
