@@ -45,8 +45,8 @@ def run(block: str, names: dict[str, object]) -> None:
 
 
 def test_most_examples_are_whole() -> None:
-    assert len(blocks(ROOT / "README.md")) >= 3
-    assert sum(map(len, map(blocks, GUIDES))) >= 5
+    assert len(blocks(ROOT / "README.md")) >= 2
+    assert sum(map(len, map(blocks, GUIDES))) >= 7
 
 
 def test_the_catalogue_has_a_formula_for_each() -> None:

@@ -1,4 +1,4 @@
-"""An algorithm of one's own, as the README shows it, on the engines that train in process."""
+"""An algorithm of one's own, as the guide shows it, on the engines that train in process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from byzflower.testing import check_client
 
 
 def shown():
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/guides/own-simulation.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n((?:(?!```).)*?class ProximalSGD.*?)```", text, re.DOTALL)
     found = {"__name__": __name__}
-    exec(compile(block, "README.md", "exec", dont_inherit=True), found)
+    exec(compile(block, "own-simulation.md", "exec", dont_inherit=True), found)
     return found["ProximalSGD"]
 
 
