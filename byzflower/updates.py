@@ -276,12 +276,12 @@ class Updates:
                 step = _SERIAL
             for start in range(0, high - low, step):
                 stop = min(high - low, start + step)
-                sums = (
+                partials = (
                     factors[group] @ _part(block, used[group], start, stop).to(work)
                     for group in groups
                 )
-                total = next(sums)
-                for partial in sums:
+                total = next(partials)
+                for partial in partials:
                     total = total.double().add_(partial)
                 target[start:stop] = total
         return out if extra is None else out.add_(extra)

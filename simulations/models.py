@@ -241,7 +241,10 @@ class ResNet18(ModelFamily):
             found = "×".join(map(str, shape))
             raise ExperimentError(f"`model` {self.name} needs images; the data set has {found}")
         try:
-            from torchvision.models import resnet18  # noqa: PLC0415 - takes a while to import
+            # Takes a while to import.
+            from torchvision.models import (  # type: ignore[import-untyped]  # noqa: PLC0415
+                resnet18,
+            )
         except (ImportError, RuntimeError) as error:
             raise ExperimentError(
                 f"`model` {self.name} needs a torchvision that matches torch {torch.__version__}; "
