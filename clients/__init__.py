@@ -12,8 +12,11 @@ Importing this package imports Flower and PyTorch.
 
 from __future__ import annotations
 
-from byzflower.clients.adversary import Adversary
-from byzflower.clients.algorithms import (
+from byzflower.registry import registered
+from byzflower.renamed import former_names
+
+from .adversary import Adversary
+from .algorithms import (
     RSA,
     Algorithm,
     Gradient,
@@ -23,9 +26,9 @@ from byzflower.clients.algorithms import (
     Saga,
     parse_client,
 )
-from byzflower.clients.app import TrainingApp, make_client_app
-from byzflower.clients.garbage import GARBAGE, garbage_mod
-from byzflower.clients.mods import (
+from .app import TrainingApp, make_client_app
+from .garbage import GARBAGE, garbage_mod
+from .mods import (
     constant_mod,
     gaussian_mod,
     inf_mod,
@@ -34,10 +37,8 @@ from byzflower.clients.mods import (
     sign_flip_mod,
     zero_mod,
 )
-from byzflower.clients.smoothing import momentum_mod
-from byzflower.clients.task import ClientTask
-from byzflower.registry import registered
-from byzflower.renamed import former_names
+from .smoothing import momentum_mod
+from .task import ClientTask
 
 __all__ = [
     "GARBAGE",

@@ -9,10 +9,11 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
-from byzflower.clients.algorithms import Algorithm
-from byzflower.clients.node import Node
-from byzflower.clients.task import ClientTask
 from byzflower.wire.arrays import to_tensor
+
+from .algorithms import Algorithm
+from .node import Node
+from .task import ClientTask
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import Mod

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from byzflower.clients.algorithms.trees import Tree
+from .algorithms.trees import Tree
 
 __all__ = ["Augmentation", "random_flip"]
 

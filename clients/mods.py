@@ -25,10 +25,11 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from torch import Tensor
 
-from byzflower.clients.records import altered, array_records
-from byzflower.clients.sampling import client_generator
 from byzflower.validation import non_negative_int, positive, real
 from byzflower.wire.payload import Payload, check_payload
+
+from .records import altered, array_records
+from .sampling import client_generator
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod

@@ -11,12 +11,13 @@ import torch
 from flwr.app import ArrayRecord, Context, MetricRecord, RecordDict
 from torch import Tensor
 
-from byzflower.clients.algorithms import Algorithm, Batch, Buffers, Params, State
-from byzflower.clients.algorithms.trees import lengths
-from byzflower.clients.table import GradientTable, TableFiles
-from byzflower.clients.task import ClientTask
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.payload import declare
+
+from .algorithms import Algorithm, Batch, Buffers, Params, State
+from .algorithms.trees import lengths
+from .table import GradientTable, TableFiles
+from .task import ClientTask
 
 __all__ = ["Node", "Work"]
 

@@ -10,11 +10,12 @@ import torch
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 from torch import Tensor
 
-from byzflower.clients.records import array_records, counterpart
 from byzflower.validation import fraction
 from byzflower.wire.arrays import SharedArray, to_record, to_tensor
 from byzflower.wire.buffers import buffer_names
 from byzflower.wire.payload import declared, declared_as_buffer
+
+from .records import array_records, counterpart
 
 if TYPE_CHECKING:  # Flower 1.30 does not have these names
     from flwr.clientapp.typing import ClientAppCallable, Mod

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from byzflower.clients.algorithms import Batch, Buffers, Objective, Params, State
-from byzflower.clients.algorithms.dropout import fold
+from .algorithms import Batch, Buffers, Objective, Params, State
+from .algorithms.dropout import fold
 
 __all__ = ["GradientTable", "TableFiles"]
 

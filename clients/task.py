@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from byzflower.clients.algorithms import Algorithm, Batch, Objective
-from byzflower.clients.algorithms.trees import (
+from byzflower.validation import integer_at_least, non_negative_int
+
+from .algorithms import Algorithm, Batch, Objective
+from .algorithms.trees import (
     Tree,
     as_tree,
     leaves,
@@ -19,9 +21,8 @@ from byzflower.clients.algorithms.trees import (
     map_tree,
     map_trees,
 )
-from byzflower.clients.augmentation import Augmentation
-from byzflower.clients.sampling import client_generator, draw_batch
-from byzflower.validation import integer_at_least, non_negative_int
+from .augmentation import Augmentation
+from .sampling import client_generator, draw_batch
 
 __all__ = ["ClientTask", "JointTask"]
 

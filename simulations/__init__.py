@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byzflower.simulations.frame import load_results
+    from .frame import load_results
 
 __all__ = ["load_results"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load_results":
-        from byzflower.simulations.frame import load_results  # noqa: PLC0415
+        from .frame import load_results  # noqa: PLC0415
 
         return load_results
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

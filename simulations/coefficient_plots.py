@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byzflower.certify import Certificate
-from byzflower.simulations.figures import COLOURS, new_figure, plain
 from byzflower.theory import arc, byrd_saga, resam
+
+from .figures import COLOURS, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

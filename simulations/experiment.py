@@ -20,7 +20,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from byzflower.errors import did_you_mean
-from byzflower.simulations.errors import ExperimentError, unknown
+
+from .errors import ExperimentError, unknown
 
 if TYPE_CHECKING:
     from byzflower.wire.payload import Payload
@@ -236,10 +237,11 @@ class Experiment:
     def _check_specs(self) -> None:
         import byzflower as bf  # noqa: PLC0415
         from byzflower.clients.algorithms import parse_client  # noqa: PLC0415
-        from byzflower.simulations.datasets import parse_dataset  # noqa: PLC0415
-        from byzflower.simulations.models import parse_model  # noqa: PLC0415
-        from byzflower.simulations.partitions import parse_partition  # noqa: PLC0415
         from byzflower.strategies.schedules import ConstantSchedule, parse_schedule  # noqa: PLC0415
+
+        from .datasets import parse_dataset  # noqa: PLC0415
+        from .models import parse_model  # noqa: PLC0415
+        from .partitions import parse_partition  # noqa: PLC0415
 
         # One spelling each, so that equal experiments are equal and share a run id.
         client = parse_client(self.client)

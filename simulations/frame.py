@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.results import FILE_NAME, Run, read_runs
+from .errors import ExperimentError
+from .experiment import Experiment
+from .results import FILE_NAME, Run, read_runs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,7 +95,7 @@ def runs_in(path: str | Path) -> Iterator[Run]:
     ExperimentError
         As :func:`load_results`.
     """
-    from byzflower.simulations.sweep.manifest import Manifest  # noqa: PLC0415
+    from .sweep.manifest import Manifest  # noqa: PLC0415
 
     path = Path(path)
     if path.is_file():

@@ -22,9 +22,10 @@ from torch import nn
 
 from byzflower.configured import Configured
 from byzflower.registry import register
-from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import parse_one
 from byzflower.validation import integer_at_least
+
+from .errors import ExperimentError
 
 __all__ = [
     "CNN",

@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from byzflower.configured import Configured
 from byzflower.registry import register
-from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import parse_one
+
+from .errors import ExperimentError
 
 __all__ = [
     "IID",

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from byzflower.simulations.figures import COLOURS, DASHES, new_figure, plain
-from byzflower.simulations.results import Run
+from .figures import COLOURS, DASHES, new_figure, plain
+from .results import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

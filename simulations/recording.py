@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 import byzflower
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.results import ResultsFile, read_runs, run_id
-from byzflower.simulations.runner import Round, run_experiment
 from byzflower.statefile import atomically
 from byzflower.strategies import Checkpoint
+
+from .experiment import Experiment
+from .results import ResultsFile, read_runs, run_id
+from .runner import Round, run_experiment
 
 __all__ = ["OnRound", "record_run", "versions"]
 

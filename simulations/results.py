@@ -20,8 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from byzflower.simulations.errors import ExperimentError
 from byzflower.statefile import atomically, sole_writer
+
+from .errors import ExperimentError
 
 __all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_runs", "run_id"]
 

@@ -23,14 +23,18 @@ from byzflower.clients.adversary import Adversary
 from byzflower.clients.algorithms import Algorithm, Params
 from byzflower.clients.app import make_client_app
 from byzflower.clients.table import TableFiles
-from byzflower.simulations.engines import run_in_process
-from byzflower.simulations.engines.batched import BatchedGrid
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.honest_norms import HonestNorms, clips_adaptively
-from byzflower.simulations.partitions import RowIndices
-from byzflower.simulations.server import make_strategy, notes_of, selection_of
-from byzflower.simulations.tasks import (
+from byzflower.strategies import Checkpoint, Robust
+from byzflower.threads import torch_threads
+from byzflower.wire.arrays import to_record, to_tensor
+
+from .engines import run_in_process
+from .engines.batched import BatchedGrid
+from .errors import ExperimentError
+from .experiment import Experiment
+from .honest_norms import HonestNorms, clips_adaptively
+from .partitions import RowIndices
+from .server import make_strategy, notes_of, selection_of
+from .tasks import (
     TaskLoader,
     make_algorithm,
     open_dataset,
@@ -38,9 +42,6 @@ from byzflower.simulations.tasks import (
     split_rows,
     validation_rows,
 )
-from byzflower.strategies import Checkpoint, Robust
-from byzflower.threads import torch_threads
-from byzflower.wire.arrays import to_record, to_tensor
 
 __all__ = ["Round", "prepare", "run_experiment"]
 
@@ -256,7 +257,7 @@ def _batched(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
 
 
 def _on_ray(serve: Serve, app: ClientApp, experiment: Experiment) -> Params:
-    from byzflower.simulations.engines.ray import run_on_ray  # noqa: PLC0415  # imports Ray
+    from .engines.ray import run_on_ray  # noqa: PLC0415  # imports Ray
 
     # As many clients as there are CPUs run at a time; they divide a GPU evenly.
     share = 1 / (os.cpu_count() or 1) if experiment.device.startswith("cuda") else 0.0

@@ -6,10 +6,11 @@ from typing import Any
 
 from flwr.serverapp.strategy import FedAvg
 
-from byzflower.simulations.experiment import RISK, Experiment
 from byzflower.specs import parse
 from byzflower.strategies import Robust, ServerSGD
 from byzflower.strategies.trust import trusted_row
+
+from .experiment import RISK, Experiment
 
 __all__ = ["make_strategy", "notes_of", "selection_of"]
 

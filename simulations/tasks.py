@@ -18,11 +18,12 @@ from byzflower.clients.algorithms import Algorithm, Gradient, Objective, parse_c
 from byzflower.clients.augmentation import random_flip
 from byzflower.clients.task import ClientTask, JointTask
 from byzflower.registry import own_classes, register
-from byzflower.simulations.datasets import Dataset, load_dataset
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.models import build_model
-from byzflower.simulations.partitions import RowIndices, parse_partition
+
+from .datasets import Dataset, load_dataset
+from .errors import ExperimentError
+from .experiment import Experiment
+from .models import build_model
+from .partitions import RowIndices, parse_partition
 
 __all__ = [
     "TaskLoader",

@@ -10,10 +10,10 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.results import run_id
-from byzflower.simulations.runner import Round
+from .errors import ExperimentError
+from .experiment import Experiment
+from .results import run_id
+from .runner import Round
 
 __all__ = ["Tracker", "tracking"]
 

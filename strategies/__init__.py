@@ -12,12 +12,15 @@ package imports Flower and PyTorch.
 
 from __future__ import annotations
 
-from byzflower.strategies.checkpoint import Checkpoint
-from byzflower.strategies.conduct import Conduct, NodeConduct
-from byzflower.strategies.errors import CheckpointError, TooManySkippedRounds
-from byzflower.strategies.history import RoundRecord
-from byzflower.strategies.inner_strategy import Resumable
-from byzflower.strategies.presets import (
+from byzflower.wire.arrays import SharedArray, to_record, to_tensor
+from byzflower.wire.buffers import buffer_median, buffer_names
+
+from .checkpoint import Checkpoint
+from .conduct import Conduct, NodeConduct
+from .errors import CheckpointError, TooManySkippedRounds
+from .history import RoundRecord
+from .inner_strategy import Resumable
+from .presets import (
     AggregaThor,
     ByrdSaga,
     MixTailor,
@@ -25,10 +28,10 @@ from byzflower.strategies.presets import (
     RobustDSGD,
     Rsa,
 )
-from byzflower.strategies.rejections import Reason, Rejection
-from byzflower.strategies.robust import Robust
-from byzflower.strategies.rounds import RunResult
-from byzflower.strategies.schedules import (
+from .rejections import Reason, Rejection
+from .robust import Robust
+from .rounds import RunResult
+from .schedules import (
     ConstantSchedule,
     InverseTimeSchedule,
     RateSchedule,
@@ -36,9 +39,7 @@ from byzflower.strategies.schedules import (
     StepSchedule,
     parse_schedule,
 )
-from byzflower.strategies.server_sgd import ServerSGD
-from byzflower.wire.arrays import SharedArray, to_record, to_tensor
-from byzflower.wire.buffers import buffer_median, buffer_names
+from .server_sgd import ServerSGD
 
 __all__ = [
     "AggregaThor",

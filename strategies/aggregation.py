@@ -16,12 +16,13 @@ from torch import Tensor
 from byzflower.aggregator import Aggregator
 from byzflower.errors import InfeasibleError
 from byzflower.explanation import Explanation
-from byzflower.strategies.rejections import Reason, Rejection, Reply
-from byzflower.strategies.sent_model import SentModel
-from byzflower.strategies.vetting import is_finite
 from byzflower.threads import on_threads
 from byzflower.updates import Piece, Updates, packed
 from byzflower.wire.payload import Payload
+
+from .rejections import Reason, Rejection, Reply
+from .sent_model import SentModel
+from .vetting import is_finite
 
 __all__ = ["Aggregation", "aggregate_replies"]
 

@@ -21,8 +21,9 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.wire.payload import check_payload
+
+from .server_sgd import ServerSGD
 
 __all__ = ["PRIVACY_WRAPPERS", "check_fits", "check_inner", "check_not_wrapped"]
 

@@ -11,9 +11,10 @@ from logging import ERROR, INFO, WARNING, getLogger
 from pathlib import Path
 
 from byzflower.statefile import StateFileError, read_tree, sole_writer, write_tree
-from byzflower.strategies.errors import CheckpointError
-from byzflower.strategies.inner_strategy import Resumable, State
 from byzflower.validation import integer_at_least
+
+from .errors import CheckpointError
+from .inner_strategy import Resumable, State
 
 __all__ = ["Checkpoint"]
 

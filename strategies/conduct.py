@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from byzflower.strategies.outcomes import Outcome
-from byzflower.strategies.rejections import Reason
+from .outcomes import Outcome
+from .rejections import Reason
 
 __all__ = ["Conduct", "NodeConduct"]
 

@@ -9,8 +9,9 @@ from logging import INFO, WARNING, getLogger
 from typing import Any, Self
 
 from byzflower.explanation import StepReport
-from byzflower.strategies.rejections import Reason, Rejection
 from byzflower.wire.metrics import Metrics, MetricValue
+
+from .rejections import Reason, Rejection
 
 __all__ = ["RoundRecord", "cause_of", "log_rejections", "log_replies", "log_round"]
 

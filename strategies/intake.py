@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 
 from flwr.app import Message
 
-from byzflower.strategies.conduct import Conduct
-from byzflower.strategies.matching import match_replies
-from byzflower.strategies.rejections import Reason, Rejection, Reply
-from byzflower.strategies.vetting import Vetting
+from .conduct import Conduct
+from .matching import match_replies
+from .rejections import Reason, Rejection, Reply
+from .vetting import Vetting
 
 __all__ = ["take_in"]
 

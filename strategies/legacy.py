@@ -50,12 +50,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from byzflower.aggregator import Aggregator
-from byzflower.strategies.arguments import PRIVACY_WRAPPERS, check_not_wrapped
-from byzflower.strategies.conduct import Conduct
-from byzflower.strategies.history import RoundRecord
-from byzflower.strategies.inner_strategy import restored_on_error
-from byzflower.strategies.robust import Robust
 from byzflower.wire.flower_internals import CLIENT_RAISED, assume_identity
+
+from .arguments import PRIVACY_WRAPPERS, check_not_wrapped
+from .conduct import Conduct
+from .history import RoundRecord
+from .inner_strategy import restored_on_error
+from .robust import Robust
 
 __all__ = ["LegacyRobust"]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from flwr.app import Message
 
-from byzflower.strategies.rejections import Reason, Rejection, excerpt
 from byzflower.wire.flower_internals import SUPERLINK_NODE_ID
+
+from .rejections import Reason, Rejection, excerpt
 
 __all__ = ["match_replies"]
 

@@ -9,8 +9,9 @@ from math import isfinite
 from statistics import median
 from typing import cast
 
-from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.wire.metrics import Metrics, MetricValue
+
+from .rejections import Reason, Rejection, Reply, excerpt
 
 __all__ = ["agreeing", "capped_metrics", "finite_metrics", "median_metrics"]
 

@@ -9,9 +9,10 @@ from flwr.serverapp.strategy import Strategy
 
 from byzflower.aggregator import Aggregator
 from byzflower.errors import InfeasibleError
-from byzflower.strategies.faults import FaultBound
-from byzflower.strategies.sent_model import SentModel
-from byzflower.strategies.server_sgd import ServerSGD
+
+from .faults import FaultBound
+from .sent_model import SentModel
+from .server_sgd import ServerSGD
 
 __all__ = ["Notices", "infeasible"]
 

@@ -9,9 +9,9 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-from byzflower.strategies.aggregation import Aggregation
-from byzflower.strategies.history import RoundRecord
-from byzflower.strategies.rejections import Reason
+from .aggregation import Aggregation
+from .history import RoundRecord
+from .rejections import Reason
 
 __all__ = ["Outcome", "append_outcomes", "outcomes_of"]
 

@@ -14,9 +14,10 @@ from flwr.serverapp.strategy import FedAvg
 import byzflower as bf
 from byzflower.rule import SignVotes
 from byzflower.steps import Aggregator
-from byzflower.strategies.robust import Robust
-from byzflower.strategies.server_sgd import ServerSGD
 from byzflower.validation import positive
+
+from .robust import Robust
+from .server_sgd import ServerSGD
 
 __all__ = ["AggregaThor", "ByrdSaga", "MixTailor", "Resam", "RobustDSGD", "Rsa"]
 

@@ -17,37 +17,38 @@ from torch import Tensor
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
-from byzflower.strategies.aggregation import Aggregation, aggregate_replies
-from byzflower.strategies.arguments import check_fits, check_inner, check_not_wrapped
-from byzflower.strategies.checkpoint import Checkpoint
-from byzflower.strategies.conduct import Conduct
-from byzflower.strategies.errors import TooManySkippedRounds
-from byzflower.strategies.faults import FaultBound
-from byzflower.strategies.history import (
+from byzflower.validation import integer_at_least, non_negative_int
+from byzflower.wire.buffers import BufferNames
+from byzflower.wire.guard import guarded
+from byzflower.wire.payload import Payload
+
+from .aggregation import Aggregation, aggregate_replies
+from .arguments import check_fits, check_inner, check_not_wrapped
+from .checkpoint import Checkpoint
+from .conduct import Conduct
+from .errors import TooManySkippedRounds
+from .faults import FaultBound
+from .history import (
     RoundRecord,
     cause_of,
     log_rejections,
     log_replies,
     log_round,
 )
-from byzflower.strategies.inner_strategy import check_resumable, seeded_sampling
-from byzflower.strategies.intake import take_in
-from byzflower.strategies.metrics import agreeing, capped_metrics, finite_metrics
-from byzflower.strategies.notices import Notices, infeasible
-from byzflower.strategies.outcomes import append_outcomes, outcomes_of
-from byzflower.strategies.rejections import Rejection, Reply, excerpt
-from byzflower.strategies.rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
-from byzflower.strategies.run_state import RunState
-from byzflower.strategies.saved_run import SavedRun
-from byzflower.strategies.sent_model import SentModel
-from byzflower.strategies.server_sgd import ServerSGD
-from byzflower.strategies.server_step import Stepped, step
-from byzflower.strategies.trust import check_trust, trusting
-from byzflower.strategies.vetting import Vetting
-from byzflower.validation import integer_at_least, non_negative_int
-from byzflower.wire.buffers import BufferNames
-from byzflower.wire.guard import guarded
-from byzflower.wire.payload import Payload
+from .inner_strategy import check_resumable, seeded_sampling
+from .intake import take_in
+from .metrics import agreeing, capped_metrics, finite_metrics
+from .notices import Notices, infeasible
+from .outcomes import append_outcomes, outcomes_of
+from .rejections import Rejection, Reply, excerpt
+from .rounds import EvaluateFn, RunResult, ShouldStop, run_rounds
+from .run_state import RunState
+from .saved_run import SavedRun
+from .sent_model import SentModel
+from .server_sgd import ServerSGD
+from .server_step import Stepped, step
+from .trust import check_trust, trusting
+from .vetting import Vetting
 
 __all__ = ["Robust"]
 

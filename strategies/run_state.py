@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from byzflower.strategies.conduct import Conduct
-from byzflower.strategies.history import RoundRecord
+from .conduct import Conduct
+from .history import RoundRecord
 
 __all__ = ["RunState"]
 

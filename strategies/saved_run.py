@@ -9,11 +9,12 @@ from typing import Any
 from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
-from byzflower.strategies.inner_strategy import Resumable, inner_state, restore_inner_state
-from byzflower.strategies.rounds import RunResult
-from byzflower.strategies.run_state import RunState
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.payload import Payload
+
+from .inner_strategy import Resumable, inner_state, restore_inner_state
+from .rounds import RunResult
+from .run_state import RunState
 
 __all__ = ["SavedRun"]
 

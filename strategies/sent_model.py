@@ -9,12 +9,13 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
-from byzflower.strategies.vetting import Expected, is_finite
 from byzflower.updates import Updates
 from byzflower.wire.arrays import borrowed, to_record
 from byzflower.wire.buffers import BufferNames, buffer_median, buffer_names
 from byzflower.wire.payload import Payload
+
+from .rejections import Reason, Rejection, Reply, excerpt
+from .vetting import Expected, is_finite
 
 __all__ = ["SentModel"]
 

@@ -13,10 +13,11 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from torch import Tensor
 
-from byzflower.strategies.schedules import Schedule, parse_schedule
 from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import BufferNames, buffer_median, buffer_names
 from byzflower.wire.flower_internals import valid_replies
+
+from .schedules import Schedule, parse_schedule
 
 __all__ = ["ServerSGD"]
 

@@ -9,14 +9,15 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from byzflower.strategies.inner_strategy import restored_on_error, showing, without_counts
-from byzflower.strategies.metrics import capped_metrics, finite_metrics, median_metrics
-from byzflower.strategies.rejections import Reply
-from byzflower.strategies.sent_model import SentModel
 from byzflower.wire.arrays import to_record
 from byzflower.wire.flower_internals import relabel_source
 from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload
+
+from .inner_strategy import restored_on_error, showing, without_counts
+from .metrics import capped_metrics, finite_metrics, median_metrics
+from .rejections import Reply
+from .sent_model import SentModel
 
 __all__ = ["Stepped", "step"]
 

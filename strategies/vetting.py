@@ -18,11 +18,12 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from torch import Tensor
 
-from byzflower.strategies.rejections import Reason, Rejection, Reply, excerpt
 from byzflower.wire.arrays import NUMPY_STYPE, SharedArray, shared_tensor
 from byzflower.wire.guard import BROKEN_REPLY
 from byzflower.wire.metrics import MetricValue
 from byzflower.wire.payload import Payload, declared, declared_buffers
+
+from .rejections import Reason, Rejection, Reply, excerpt
 
 __all__ = ["Expected", "Vetting", "is_finite"]
 

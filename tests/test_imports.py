@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -27,26 +28,30 @@ MODULES = {
 }
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Every module that the code names in an import, wherever the import stands."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+def imported(name: str, path: Path) -> Iterator[str]:
+    """Every module that a file names in an import, wherever the import stands."""
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield name if name in MODULES else node.module
+                inner = f"{module}.{alias.name}"
+                yield inner if inner in MODULES else module
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
 
-IMPORTS = {
-    name: set(imported(ast.parse(path.read_text(encoding="utf-8")))) - {name}
-    for name, path in MODULES.items()
-}
+IMPORTS = {name: set(imported(name, path)) - {name} for name, path in MODULES.items()}
 
 
 def test_no_module_is_imported_by_what_it_imports() -> None:
     graph = {name: found & MODULES.keys() for name, found in IMPORTS.items()}
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
+
+
+def test_no_folder_is_imported_under_the_name_of_its_place() -> None:
+    places = {(name, found) for name, all_found in IMPORTS.items() for found in all_found}
+    assert not {pair for pair in places if pair[1].split(".")[0] in FOLDERS[1:]}
 
 
 MATHEMATICS = ("flwr", "ray", "byzflower.wire", "byzflower.strategies", "byzflower.clients")

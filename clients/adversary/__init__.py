@@ -6,6 +6,6 @@ replies into a matrix of updates, and a forged update back into a reply that loo
 
 from __future__ import annotations
 
-from byzflower.clients.adversary.grid import Adversary
+from .grid import Adversary
 
 __all__ = ["Adversary"]

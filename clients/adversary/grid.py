@@ -15,8 +15,6 @@ from torch import Tensor
 
 from byzflower.attack import Attack, SignFlip
 from byzflower.attack.parsing import parse_attack
-from byzflower.clients.adversary.forgery import Forgery
-from byzflower.clients.records import Arrays, altered, array_records
 from byzflower.errors import InfeasibleError
 from byzflower.specs import parse
 from byzflower.steps import Aggregator
@@ -25,6 +23,9 @@ from byzflower.wire.buffers import BufferNames
 from byzflower.wire.flower_internals import Stamp
 from byzflower.wire.grid import ForwardingGrid
 from byzflower.wire.payload import Payload, check_payload, declared
+
+from ..records import Arrays, altered, array_records
+from .forgery import Forgery
 
 __all__ = ["Adversary"]
 

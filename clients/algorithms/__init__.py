@@ -8,14 +8,15 @@ dictionaries or tuples of tensors. :func:`byzflower.testing.check_client` checks
 
 from __future__ import annotations
 
-from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State, parse_client
-from byzflower.clients.algorithms.gradient import Gradient
-from byzflower.clients.algorithms.local_sgd import LocalSGD
-from byzflower.clients.algorithms.momentum import Momentum
-from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
-from byzflower.clients.algorithms.rsa import RSA
-from byzflower.clients.algorithms.saga import Saga
 from byzflower.renamed import former_names
+
+from .base import Algorithm, LocalStep, Payload, State, parse_client
+from .gradient import Gradient
+from .local_sgd import LocalSGD
+from .momentum import Momentum
+from .objective import Batch, Buffers, Objective, Params
+from .rsa import RSA
+from .saga import Saga
 
 __all__ = [
     "RSA",

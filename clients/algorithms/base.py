@@ -20,10 +20,11 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.configured import Configured
 from byzflower.specs import parse_one
 from byzflower.wire.payload import Payload
+
+from .objective import Batch, Buffers, Objective, Params
 
 __all__ = ["Algorithm", "LocalStep", "Payload", "State", "parse_client"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from byzflower.clients.algorithms.objective import Params
+from .objective import Params
 
 __all__ = ["clip_norm"]
 

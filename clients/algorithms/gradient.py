@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
-from byzflower.clients.algorithms.clipping import clip_norm
-from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
 from byzflower.validation import positive
+
+from .base import Algorithm, LocalStep, Payload, State
+from .clipping import clip_norm
+from .objective import Batch, Buffers, Objective, Params
 
 __all__ = ["Gradient"]
 

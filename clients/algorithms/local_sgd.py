@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from byzflower.clients.algorithms.base import Algorithm, LocalStep, Payload, State
-from byzflower.clients.algorithms.dropout import fold
-from byzflower.clients.algorithms.objective import Batch, Buffers, Objective, Params
 from byzflower.registry import register
 from byzflower.validation import fraction, integer_at_least, positive
+
+from .base import Algorithm, LocalStep, Payload, State
+from .dropout import fold
+from .objective import Batch, Buffers, Objective, Params
 
 __all__ = ["LocalSGD"]
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from byzflower.clients.algorithms.dropout import KeyedDropout, fold, keyed
-from byzflower.clients.algorithms.losses import accuracy, standard_loss
-from byzflower.clients.algorithms.trees import Tree, lengths, map_tree
 from byzflower.validation import non_negative
+
+from .dropout import KeyedDropout, fold, keyed
+from .losses import accuracy, standard_loss
+from .trees import Tree, lengths, map_tree
 
 __all__ = ["Batch", "Buffers", "Objective", "Params"]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 import byzflower as bf
-from byzflower.simulations.bench.measure import Row, compare
+
+from .measure import Row, compare
 
 __all__ = ["CASES", "bench_attacks"]
 

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from byzflower.clients.algorithms import Momentum, parse_client
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.tasks import open_dataset, split_rows
+
+from ..experiment import Experiment
+from ..tasks import open_dataset, split_rows
 
 __all__ = ["byzfl_rounds"]
 

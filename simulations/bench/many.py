@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 import byzflower as bf
-from byzflower.simulations.bench.measure import Row, relative_difference
-from byzflower.simulations.bench.peers import aggregations
-from byzflower.simulations.figures import COLOURS, new_figure, plain
+
+from ..figures import COLOURS, new_figure, plain
+from .measure import Row, relative_difference
+from .peers import aggregations
 
 __all__ = ["COUNTS", "bench_many", "draw_growth", "measure_alone"]
 

@@ -8,8 +8,9 @@ from functools import partial
 import torch
 
 import byzflower as bf
-from byzflower.simulations.bench.measure import Row, compare, peak_memory
-from byzflower.simulations.bench.peers import aggregations
+
+from .measure import Row, compare, peak_memory
+from .peers import aggregations
 
 __all__ = ["CASES", "PIPELINE", "bench_rules", "memory_of"]
 

@@ -29,7 +29,10 @@ from flwr.serverapp.strategy import (
 from torch import Tensor
 
 import byzflower as bf
-from byzflower.simulations.bench.measure import (
+from byzflower.strategies import Robust, ServerSGD, SharedArray, to_tensor
+from byzflower.wire.flower_internals import Stamp, assume_identity
+
+from .measure import (
     Row,
     compare,
     environment,
@@ -37,8 +40,6 @@ from byzflower.simulations.bench.measure import (
     relative_difference,
     resident,
 )
-from byzflower.strategies import Robust, ServerSGD, SharedArray, to_tensor
-from byzflower.wire.flower_internals import Stamp, assume_identity
 
 __all__ = ["ALONE", "CASES", "RULE", "bench_strategies", "measure_one"]
 

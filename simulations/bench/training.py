@@ -13,11 +13,12 @@ from torch.func import vmap
 
 import byzflower as bf
 from byzflower.clients.algorithms import Batch, LocalStep
-from byzflower.simulations.bench.byzfl_training import byzfl_rounds
-from byzflower.simulations.bench.measure import Row
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.runner import Round, run_experiment
-from byzflower.simulations.tasks import TaskLoader, make_algorithm, open_objective, split_rows
+
+from ..experiment import Experiment
+from ..runner import Round, run_experiment
+from ..tasks import TaskLoader, make_algorithm, open_objective, split_rows
+from .byzfl_training import byzfl_rounds
+from .measure import Row
 
 __all__ = ["ARC_MNIST", "DIGITS", "bench_end_to_end", "bench_engines", "bench_growth"]
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from byzflower.errors import InfeasibleError, SpecError
-from byzflower.simulations.cli.own import own_first
-from byzflower.simulations.cli.streams import prepare_streams
-from byzflower.simulations.errors import ExperimentError
+
+from ..errors import ExperimentError
+from .own import own_first
+from .streams import prepare_streams
 
 __all__ = ["main"]
 
@@ -31,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         import click
         import typer
 
-        from byzflower.simulations.cli.app import app
-        from byzflower.simulations.cli.options import misplaced
-        from byzflower.simulations.experiment import moved_option
+        from ..experiment import moved_option
+        from .app import app
+        from .options import misplaced
     except ModuleNotFoundError as error:
         _fail(_missing(error))
     terminated: list[int] = []

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 import byzflower
-from byzflower.simulations.cli.once import OnceCommand
-from byzflower.simulations.cli.own import import_own
+
+from .once import OnceCommand
+from .own import import_own
 
 __all__ = ["app"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from byzflower.simulations.bench.measure import Row
-    from byzflower.simulations.results import ResultsFile
+    from ..bench.measure import Row
+    from ..results import ResultsFile
 
 __all__ = ["Suite", "command"]
 
@@ -59,9 +59,9 @@ def command(
     if suite is Suite.robustness:
         _robustness(out if out.suffix == ".md" else out / "robustness.md")
         return
-    from byzflower.simulations.bench import training  # Flower sets its level when imported
-    from byzflower.simulations.experiment import check_device
-    from byzflower.simulations.results import ResultsFile
+    from ..bench import training  # Flower sets its level when imported
+    from ..experiment import check_device
+    from ..results import ResultsFile
 
     if many and suite is not Suite.rules:
         raise typer.BadParameter("`--many` needs the suite rules", param_hint="--many")
@@ -84,7 +84,7 @@ def command(
 def _suite(
     suite: Suite, training: ModuleType, repeats: int, device: str, ray: bool
 ) -> Iterable[list[Row]]:
-    from byzflower.simulations.bench import attacks, rules, startup, strategies
+    from ..bench import attacks, rules, startup, strategies
 
     if suite is Suite.strategies:
         yield from strategies.bench_strategies(strategies.CASES, repeats=repeats)
@@ -117,9 +117,10 @@ def _suite(
 def _robustness(out: Path) -> None:
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from byzflower.simulations.bench.robustness import FINE, STRATEGIES, page, table
-    from byzflower.simulations.cli.terminal import console
     from byzflower.testing.hostile import HOSTILE
+
+    from ..bench.robustness import FINE, STRATEGIES, page, table
+    from .terminal import console
 
     out.parent.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
@@ -134,7 +135,7 @@ def _robustness(out: Path) -> None:
 
 
 def _many(results: ResultsFile, out: Path, *, as_json: bool) -> None:
-    from byzflower.simulations.bench.many import bench_many, draw_growth
+    from ..bench.many import bench_many, draw_growth
 
     found: list[Row] = []
     for rows in bench_many():
@@ -147,7 +148,7 @@ def _many(results: ResultsFile, out: Path, *, as_json: bool) -> None:
 
 
 def _memory(results: ResultsFile, *, to_stderr: bool) -> None:
-    from byzflower.simulations.bench.rules import CASES, PIPELINE, memory_of
+    from ..bench.rules import CASES, PIPELINE, memory_of
 
     for n, d, f in CASES:
         extra = memory_of(n, d, f)
@@ -165,7 +166,7 @@ def show(rows: list[Row], *, as_json: bool = False) -> None:
         return
     from rich.table import Table
 
-    from byzflower.simulations.cli.terminal import console
+    from .terminal import console
 
     table = Table(title=f"{rows[0].suite}: {rows[0].case}", title_justify="left")
     headings = ["subject", "median", "min", "max", f"× {rows[0].reference}"]

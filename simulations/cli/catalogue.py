@@ -45,8 +45,9 @@ def command(
     from rich.table import Table
 
     from byzflower.registry import registered
-    from byzflower.simulations.cli.terminal import console
-    from byzflower.simulations.errors import unknown
+
+    from ..errors import unknown
+    from .terminal import console
 
     if kind is not None and kind not in KINDS:
         entries = [

@@ -68,7 +68,8 @@ def command(
 
 def _replay(path: Path, *, as_json: bool) -> None:
     from byzflower.certify import replay
-    from byzflower.simulations.errors import ExperimentError
+
+    from ..errors import ExperimentError
 
     try:
         witness = replay(path)
@@ -88,7 +89,7 @@ def _replay(path: Path, *, as_json: bool) -> None:
 
 
 def _echo(record: dict[str, object]) -> None:
-    from byzflower.simulations.results import as_json
+    from ..results import as_json
 
     typer.echo(as_json(record))
 
@@ -98,7 +99,7 @@ def _number(value: float) -> str:
 
 
 def _made(folder: Path) -> Path:
-    from byzflower.simulations.errors import ExperimentError
+    from ..errors import ExperimentError
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +137,7 @@ def _save(found: Certificate, folder: Path, *, keep_all: bool) -> str | None:
 
 
 def _write(found: Certificate, record: dict[str, object], out: Path) -> None:
-    from byzflower.simulations.results import ResultsFile, run_id
+    from ..results import ResultsFile, run_id
 
     searched = {
         "dimensions": found.dimensions,
@@ -157,8 +158,9 @@ def _show(found: Certificate, record: dict[str, object], *, as_json: bool) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    from byzflower.simulations.cli.terminal import console
     from byzflower.theory import statements
+
+    from .terminal import console
 
     table = Table(
         "", "proved", "found", "in dimension", title=escape(_title(found)), title_justify="left"
@@ -193,7 +195,7 @@ def _verdict(found: Certificate, counterexample: object) -> str:
 
 
 def _plot(n: int, dimension: int | None, found: list[Certificate], folder: Path) -> None:
-    from byzflower.simulations.coefficient_plots import plot_coefficients, plot_learning_error
+    from ..coefficient_plots import plot_coefficients, plot_learning_error
 
     if n < 3:
         raise typer.BadParameter(f"--plot needs n ≥ 3; found n = {n}", param_hint="--n")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from byzflower.simulations.errors import ExperimentError
+from ..errors import ExperimentError
 
 __all__ = ["command"]
 

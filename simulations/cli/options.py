@@ -11,8 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
+from ..errors import ExperimentError
+from ..experiment import Experiment
 
 __all__ = ["experiment_options", "experiments", "misplaced"]
 

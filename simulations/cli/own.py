@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from byzflower.simulations.errors import ExperimentError
+from ..errors import ExperimentError
 
 __all__ = ["import_own", "own_first"]
 

@@ -30,8 +30,8 @@ def command(
     It also replays RESULTS, and guides a class through the subject in eight steps. Only this
     machine can open it, and it works offline. Ctrl-C ends it.
     """
-    from byzflower.simulations.play.replay import recorded
-    from byzflower.simulations.play.server import listen, serve
+    from ..play.replay import recorded
+    from ..play.server import listen, serve
 
     if results is not None:
         recorded(results)  # what is wrong with them shows here

@@ -33,7 +33,7 @@ def command(
     ranking of rules over attacks, ARC's threshold against the honest norms, how often each node was
     selected, the labels of each client, and ours beside a paper's.
     """
-    from byzflower.simulations.report.page import write_report
+    from ..report.page import write_report
 
     page = write_report(folder, {str(kind) for kind in also or ()})
     typer.echo(f"report: {page}")

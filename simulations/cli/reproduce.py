@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from byzflower.simulations.cli.sweep import CheckpointEvery, Jobs, Part, RayAddress, run_grid
-from byzflower.simulations.errors import ExperimentError
+from ..errors import ExperimentError
+from .sweep import CheckpointEvery, Jobs, Part, RayAddress, run_grid
 
 __all__ = ["Scale", "command"]
 
@@ -54,15 +54,15 @@ def command(
         return
     if paper is None or item is None:
         raise ExperimentError("`reproduce` needs a paper and an item; --list shows them")
-    from byzflower.simulations.reproduction.items import find_item
+    from ..reproduction.items import find_item
 
     found = find_item(paper, item)
     folder = out or Path("runs") / f"{found.paper}-{found.name}-{scale}"
     if found.kind != "grid":
-        from byzflower.simulations.recording import versions
-        from byzflower.simulations.report.page import Report
-        from byzflower.simulations.reproduction.measured import KINDS
-        from byzflower.simulations.sweep.manifest import command_line
+        from ..recording import versions
+        from ..report.page import Report
+        from ..reproduction.measured import KINDS
+        from ..sweep.manifest import command_line
 
         panels = KINDS[found.kind](found.scales[scale])
         report = Report(found.heading, panels, command_line(), versions(), [found.finding])
@@ -82,8 +82,8 @@ def _list(data_dir: str | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from byzflower.simulations.cli.terminal import console
-    from byzflower.simulations.reproduction.items import SCALES, all_items
+    from ..reproduction.items import SCALES, all_items
+    from .terminal import console
 
     table = Table(box=None, pad_edge=False)
     for head in ("paper", "item", *SCALES, "what"):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from byzflower.simulations.cli.options import experiment_options, experiments
-from byzflower.simulations.cli.own import import_own
-from byzflower.simulations.errors import ExperimentError, unknown
-from byzflower.simulations.experiment import Experiment, by_field, read_toml
+from ..errors import ExperimentError, unknown
+from ..experiment import Experiment, by_field, read_toml
+from .options import experiment_options, experiments
+from .own import import_own
 
 if TYPE_CHECKING:
-    from byzflower.simulations.trackers import Tracker
+    from ..trackers import Tracker
 
 __all__ = ["command"]
 
@@ -65,7 +65,7 @@ def command(
     import_own(map(str, modules))
     chosen = experiments({**by_field(file), **options}, REPEATED)
 
-    from byzflower.simulations.cli.screen import record
+    from .screen import record
 
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
     complete = record(
@@ -82,7 +82,7 @@ def command(
 
 
 def _tracker(name: str | None) -> Tracker | None:
-    from byzflower.simulations.trackers import Tracker
+    from ..trackers import Tracker
 
     if name is None:
         return None

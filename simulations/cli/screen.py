@@ -10,15 +10,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from byzflower.simulations.cli.terminal import console
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.plots import plot_accuracy
-from byzflower.simulations.recording import OnRound, record_run, versions
-from byzflower.simulations.results import ResultsFile, Run, read_runs, run_id
-from byzflower.simulations.results import as_json as as_line
-from byzflower.simulations.runner import Round, prepare
-from byzflower.simulations.trackers import Tracker, tracking
+from ..errors import ExperimentError
+from ..experiment import Experiment
+from ..plots import plot_accuracy
+from ..recording import OnRound, record_run, versions
+from ..results import ResultsFile, Run, read_runs, run_id
+from ..results import as_json as as_line
+from ..runner import Round, prepare
+from ..trackers import Tracker, tracking
+from .terminal import console
 
 __all__ = ["record"]
 

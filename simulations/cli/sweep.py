@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from byzflower.simulations.cli.own import import_own
-from byzflower.simulations.errors import ExperimentError
+from ..errors import ExperimentError
+from .own import import_own
 
 if TYPE_CHECKING:
-    from byzflower.simulations.sweep.engine import Progress
-    from byzflower.simulations.sweep.grid import Cell, Grid
+    from ..sweep.engine import Progress
+    from ..sweep.grid import Cell, Grid
 
 __all__ = ["command", "run_grid"]
 
@@ -54,7 +54,7 @@ def command(
     SIGKILL the same command goes on. A cell that fails is tried once more, then noted with its
     cause, and the others run on.
     """
-    from byzflower.simulations.sweep.grid import read_grid
+    from ..sweep.grid import read_grid
 
     grid = read_grid(file, import_own)
     folder = out or Path("runs") / file.stem
@@ -80,9 +80,9 @@ def run_grid(
     """
     from rich.console import Console
 
-    from byzflower.simulations.sweep.cells import check
-    from byzflower.simulations.sweep.engine import run_cells
-    from byzflower.simulations.sweep.manifest import Manifest
+    from ..sweep.cells import check
+    from ..sweep.engine import run_cells
+    from ..sweep.manifest import Manifest
 
     screen = Console(stderr=True)
     chosen = _part(grid.cells, part)
@@ -100,7 +100,7 @@ def run_grid(
         screen.print(line, soft_wrap=True, markup=False, highlight=False)
     screen.print(f"results in {folder}", soft_wrap=True, markup=False, highlight=False)
     if report and part is None:
-        from byzflower.simulations.report.page import write_report
+        from ..report.page import write_report
 
         screen.print(f"report: {write_report(folder)}", soft_wrap=True, highlight=False)
     if ended.causes:

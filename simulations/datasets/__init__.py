@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from byzflower.simulations.datasets.data import Dataset, DatasetLoader
-from byzflower.simulations.datasets.embedded import Digits
-from byzflower.simulations.datasets.files import Covtype, MNIST10k
-from byzflower.simulations.datasets.vision import CIFAR10, MNIST, FashionMNIST
-from byzflower.simulations.errors import ExperimentError
 from byzflower.specs import parse_one
+
+from ..errors import ExperimentError
+from .data import Dataset, DatasetLoader
+from .embedded import Digits
+from .files import Covtype, MNIST10k
+from .vision import CIFAR10, MNIST, FashionMNIST
 
 __all__ = [
     "CIFAR10",

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from byzflower.registry import register
-from byzflower.simulations.datasets.data import Dataset, DatasetLoader
+
+from .data import Dataset, DatasetLoader
 
 __all__ = ["Digits"]
 

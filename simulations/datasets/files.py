@@ -21,9 +21,10 @@ import numpy.typing as npt
 import torch
 
 from byzflower.registry import register
-from byzflower.simulations.datasets.data import Dataset, DatasetLoader
-from byzflower.simulations.datasets.vision import MNIST_MEAN, MNIST_STD
-from byzflower.simulations.errors import ExperimentError
+
+from ..errors import ExperimentError
+from .data import Dataset, DatasetLoader
+from .vision import MNIST_MEAN, MNIST_STD
 
 __all__ = ["Covtype", "MNIST10k"]
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 
 from byzflower.registry import register
-from byzflower.simulations.datasets.data import Dataset, DatasetLoader
-from byzflower.simulations.errors import ExperimentError
+
+from ..errors import ExperimentError
+from .data import Dataset, DatasetLoader
 
 __all__ = ["CIFAR10", "MNIST", "MNIST_MEAN", "MNIST_STD", "FashionMNIST"]
 

@@ -9,10 +9,10 @@ sends messages to worker processes. All follow the same trajectory for the same 
 
 from __future__ import annotations
 
-from byzflower.simulations.engines.batched import BatchedGrid
-from byzflower.simulations.engines.inprocess import InProcessGrid, run_in_process
-from byzflower.simulations.engines.nodes import partition_ids
-from byzflower.simulations.engines.ray import RayEngineError, RayGrid, run_on_ray
+from .batched import BatchedGrid
+from .inprocess import InProcessGrid, run_in_process
+from .nodes import partition_ids
+from .ray import RayEngineError, RayGrid, run_on_ray
 
 __all__ = [
     "BatchedGrid",

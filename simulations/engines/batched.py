@@ -16,8 +16,9 @@ from byzflower.clients.algorithms import Batch, LocalStep, State
 from byzflower.clients.algorithms.trees import leaves, map_tree, map_trees
 from byzflower.clients.app import TrainingApp, received_model, server_round_of
 from byzflower.clients.node import Node, Work
-from byzflower.simulations.engines.inprocess import InProcessGrid
 from byzflower.updates import stacked_view
+
+from .inprocess import InProcessGrid
 
 __all__ = ["BatchedGrid"]
 

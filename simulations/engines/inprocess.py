@@ -12,17 +12,6 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from byzflower.clients.app import Nodes, TrainingApp
-from byzflower.simulations.engines.execution import (
-    Broadcast,
-    Client,
-    ClientThread,
-    FailureLog,
-    Server,
-    call_server,
-    detached,
-    execute,
-    warn_of_timeout,
-)
 from byzflower.threads import torch_threads
 from byzflower.wire.flower_internals import (
     NODE_UNAVAILABLE,
@@ -33,6 +22,18 @@ from byzflower.wire.flower_internals import (
 )
 from byzflower.wire.grid import ids_to_pull
 from byzflower.wire.trees import records_to_tree, tree_to_records
+
+from .execution import (
+    Broadcast,
+    Client,
+    ClientThread,
+    FailureLog,
+    Server,
+    call_server,
+    detached,
+    execute,
+    warn_of_timeout,
+)
 
 __all__ = ["InProcessGrid", "run_in_process"]
 

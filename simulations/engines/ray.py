@@ -24,14 +24,6 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 import byzflower
-from byzflower.simulations.engines.execution import (
-    Client,
-    Server,
-    call_server,
-    execute,
-    warn_of_timeout,
-)
-from byzflower.simulations.engines.inprocess import InProcessGrid
 from byzflower.wire.flower_internals import (
     CLIENT_CRASHED,
     NODE_UNAVAILABLE,
@@ -39,6 +31,15 @@ from byzflower.wire.flower_internals import (
     duplicate,
 )
 from byzflower.wire.grid import ids_to_pull
+
+from .execution import (
+    Client,
+    Server,
+    call_server,
+    execute,
+    warn_of_timeout,
+)
+from .inprocess import InProcessGrid
 
 __all__ = ["RayEngineError", "RayGrid", "places_of", "ray_running", "run_on_ray"]
 

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.frame import runs_in
-from byzflower.simulations.results import Run
+from ..errors import ExperimentError
+from ..frame import runs_in
+from ..results import Run
 
 __all__ = ["recorded"]
 

@@ -18,16 +18,17 @@ import torch
 from byzflower.certify.ratio import ratios, squared_distances
 from byzflower.errors import InfeasibleError, SpecError
 from byzflower.geometry import Geometry
-from byzflower.simulations.play.catalogue import (
+from byzflower.specs import parse
+from byzflower.steps import Aggregator, Pipeline
+from byzflower.theory import bounds
+from byzflower.updates import Updates
+
+from .catalogue import (
     attack_of,
     attacks_offered,
     before_offered,
     rules_offered,
 )
-from byzflower.specs import parse
-from byzflower.steps import Aggregator, Pipeline
-from byzflower.theory import bounds
-from byzflower.updates import Updates
 
 __all__ = ["MOST_POINTS", "Scene", "SceneError", "answer"]
 

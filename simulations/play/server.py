@@ -27,11 +27,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.play.catalogue import attacks_offered, before_offered, rules_offered
-from byzflower.simulations.play.replay import recorded
-from byzflower.simulations.play.scene import MOST_POINTS, Scene, SceneError, answer
-from byzflower.simulations.results import as_json
+from ..errors import ExperimentError
+from ..results import as_json
+from .catalogue import attacks_offered, before_offered, rules_offered
+from .replay import recorded
+from .scene import MOST_POINTS, Scene, SceneError, answer
 
 __all__ = ["HOST", "listen", "make_server", "serve"]
 

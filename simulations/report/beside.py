@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from byzflower.simulations.report.outcomes import worst_case
-from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes, percent
+from .outcomes import worst_case
+from .panels import Panel, drawn_axes, grid_of_axes, percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame

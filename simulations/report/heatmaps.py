@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from byzflower.simulations.report.outcomes import varying, worst_case
-from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes, heat, percent
+from .outcomes import varying, worst_case
+from .panels import Panel, drawn_axes, grid_of_axes, heat, percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.frame import OPTIONS
-from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes
-from byzflower.simulations.tasks import open_dataset, split_rows
+from ..errors import ExperimentError
+from ..experiment import Experiment
+from ..frame import OPTIONS
+from ..tasks import open_dataset, split_rows
+from .panels import Panel, drawn_axes, grid_of_axes
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from byzflower.simulations.frame import OPTIONS
+from ..frame import OPTIONS
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

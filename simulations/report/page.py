@@ -13,21 +13,22 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.frame import load_results
-from byzflower.simulations.recording import versions
-from byzflower.simulations.report.beside import beside
-from byzflower.simulations.report.curves import curves
-from byzflower.simulations.report.heatmaps import heatmaps
-from byzflower.simulations.report.labels import labels
-from byzflower.simulations.report.norms import norms
-from byzflower.simulations.report.outcomes import chosen_only, outcomes
-from byzflower.simulations.report.panels import Panel
-from byzflower.simulations.report.ranking import ranking
-from byzflower.simulations.report.selection import selection
-from byzflower.simulations.sweep.cells import failure_of
-from byzflower.simulations.sweep.manifest import Manifest
 from byzflower.statefile import atomically
+
+from ..errors import ExperimentError
+from ..frame import load_results
+from ..recording import versions
+from ..sweep.cells import failure_of
+from ..sweep.manifest import Manifest
+from .beside import beside
+from .curves import curves
+from .heatmaps import heatmaps
+from .labels import labels
+from .norms import norms
+from .outcomes import chosen_only, outcomes
+from .panels import Panel
+from .ranking import ranking
+from .selection import selection
 
 if TYPE_CHECKING:
     from pandas import DataFrame

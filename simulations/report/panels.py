@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from byzflower.simulations.figures import new_figure, plain
+from ..figures import new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from byzflower.simulations.report.outcomes import name_of, varying
-from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes, heat
+from .outcomes import name_of, varying
+from .panels import Panel, drawn_axes, grid_of_axes, heat
 
 if TYPE_CHECKING:
     from pandas import DataFrame

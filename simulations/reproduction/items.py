@@ -11,11 +11,12 @@ from typing import Any
 
 import byzflower.simulations
 from byzflower.errors import InfeasibleError, SpecError
-from byzflower.simulations.datasets import DATA_DIRECTORY
-from byzflower.simulations.errors import ExperimentError, unknown
-from byzflower.simulations.experiment import Experiment, parse_toml
-from byzflower.simulations.sweep.grid import Grid, chosen, expand
-from byzflower.simulations.tasks import open_dataset
+
+from ..datasets import DATA_DIRECTORY
+from ..errors import ExperimentError, unknown
+from ..experiment import Experiment, parse_toml
+from ..sweep.grid import Grid, chosen, expand
+from ..tasks import open_dataset
 
 __all__ = ["PAPERS", "SCALES", "Item", "all_items", "find_item"]
 

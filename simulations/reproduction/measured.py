@@ -11,11 +11,12 @@ import torch
 
 import byzflower as bf
 from byzflower.certify import certify
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.figures import COLOURS
-from byzflower.simulations.report.labels import labels
-from byzflower.simulations.report.panels import Panel, drawn_axes, grid_of_axes
 from byzflower.theory import aggregathor, byrd_saga, resam
+
+from ..experiment import Experiment
+from ..figures import COLOURS
+from ..report.labels import labels
+from ..report.panels import Panel, drawn_axes, grid_of_axes
 
 if TYPE_CHECKING:
     from pandas import DataFrame

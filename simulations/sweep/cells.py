@@ -12,14 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from byzflower.registry import own_classes
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.recording import versions
-from byzflower.simulations.results import FILE_NAME, Run, read_runs, run_id
-from byzflower.simulations.runner import prepare
-from byzflower.simulations.sweep.grid import Cell
-from byzflower.simulations.tasks import open_dataset
 from byzflower.statefile import atomically
+
+from ..errors import ExperimentError
+from ..experiment import Experiment
+from ..recording import versions
+from ..results import FILE_NAME, Run, read_runs, run_id
+from ..runner import prepare
+from ..tasks import open_dataset
+from .grid import Cell
 
 __all__ = [
     "check",

@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from byzflower.registry import own_classes, register
-from byzflower.simulations.engines.ray import places_of, ray_running
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment
-from byzflower.simulations.recording import record_run
-from byzflower.simulations.results import ResultsFile
-from byzflower.simulations.sweep.cells import (
+
+from ..engines.ray import places_of, ray_running
+from ..errors import ExperimentError
+from ..experiment import Experiment
+from ..recording import record_run
+from ..results import ResultsFile
+from .cells import (
     folder_of,
     forget_failure,
     note_failure,
     run_of,
     sharing,
 )
-from byzflower.simulations.sweep.grid import Cell
+from .grid import Cell
 
 __all__ = ["Outcome", "Progress", "run_cell", "run_cells"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.experiment import Experiment, by_field, parse_toml
+from ..errors import ExperimentError
+from ..experiment import Experiment, by_field, parse_toml
 
 __all__ = ["Cell", "Grid", "expand", "read_grid"]
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from byzflower.simulations.errors import ExperimentError
-from byzflower.simulations.recording import versions
-from byzflower.simulations.sweep.cells import key_of
-from byzflower.simulations.sweep.grid import Grid
 from byzflower.statefile import atomically
+
+from ..errors import ExperimentError
+from ..recording import versions
+from .cells import key_of
+from .grid import Grid
 
 __all__ = ["FILE_NAME", "Manifest", "command_line"]
 
