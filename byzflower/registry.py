@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 __all__ = [
     "KINDS",
+    "PACKAGES",
     "attacks",
     "own_classes",
     "pools",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 _C = TypeVar("_C", bound=type[Any])
-_PACKAGES = {
+PACKAGES = {
     "rule": "byzflower.rule",
     "preaggregator": "byzflower.preaggregator",
     "pool": "byzflower.mixtailor",
@@ -35,7 +36,8 @@ _PACKAGES = {
     "model": "byzflower.simulations.models",
     "partition": "byzflower.simulations.partitions",
 }
-KINDS = tuple(_PACKAGES)
+"""Kind → the package or module whose classes it holds."""
+KINDS = tuple(PACKAGES)
 """What can be registered."""
 _REGISTRIES: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
 
@@ -85,7 +87,7 @@ def registered(kind: str) -> dict[str, type[Any]]:
     >>> sorted(registered("preaggregator"))
     ['arc', 'bucketing', 'clip', 'nnm', 'resampling']
     """
-    import_module(_PACKAGES[kind])  # the package imports its modules, which register
+    import_module(PACKAGES[kind])  # the package imports its modules, which register
     return dict(sorted(_REGISTRIES[kind].items()))
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from byzflower.wire.payload import Payload
 
 __all__ = [
+    "CHOICES",
     "DEFAULT_RULE",
-    "ENGINES",
     "RISK",
     "Experiment",
     "by_field",
@@ -38,7 +38,12 @@ __all__ = [
     "read_toml",
 ]
 
-ENGINES = ("batched", "inprocess", "ray")
+CHOICES = {
+    "engine": ("batched", "inprocess", "ray"),
+    "byzantine_data": ("none", "own"),
+    "penalty": ("squared", "norm"),
+}
+"""Option → what it may be."""
 DEFAULT_RULE = "arc > nnm > trimmed_mean"
 """Where neither the experiment nor its client says another."""
 RISK = 1e-3
@@ -224,12 +229,7 @@ class Experiment:
             raise ExperimentError(f"`{name}` needs {requirement}; found {getattr(self, name)!r}")
 
     def _check_names(self) -> None:
-        choices = {
-            "engine": ENGINES,
-            "byzantine_data": ("none", "own"),
-            "penalty": ("squared", "norm"),
-        }
-        for name, known in choices.items():
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         check_device(self.device)

@@ -23,7 +23,6 @@ MODULES = {"list": "catalogue"}
 
 app = typer.Typer(
     name="byzflower",
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

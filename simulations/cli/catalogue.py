@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .completion import any_name
+
 __all__ = ["command"]
 
 KINDS = {
@@ -29,7 +31,9 @@ def command(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help=f"only one of {', '.join(KINDS)}; or a name, to see it whole", show_default="all"
+            help=f"only one of {', '.join(KINDS)}; or a name, to see it whole",
+            show_default="all",
+            autocompletion=lambda incomplete: [*KINDS, *any_name(incomplete)],
         ),
     ] = None,
     *,

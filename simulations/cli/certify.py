@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import specs
+
 if TYPE_CHECKING:
     from byzflower.certify import Certificate
 
@@ -16,7 +18,11 @@ __all__ = ["command"]
 
 def command(
     rule: Annotated[
-        str | None, typer.Argument(help='a spec, e.g. "arc > nnm > trimmed_mean"')
+        str | None,
+        typer.Argument(
+            help='a spec, e.g. "arc > nnm > trimmed_mean"',
+            autocompletion=specs("preaggregator", "rule", "pool"),
+        ),
     ] = None,
     *,
     n: Annotated[int, typer.Option("--n", min=1, help="rows")] = 11,

@@ -17,7 +17,8 @@ class OnceCommand(TyperCommand):
         """Parse, after a look at which options are there."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for option, times in Counter(order).items():
-            if isinstance(option, click.Option) and times > 1 and not option.multiple:
+            several = isinstance(option, click.Option) and times > 1 and not option.multiple
+            if several and not ctx.resilient_parsing:  # as it is while the shell completes
                 name = option.opts[-1]
                 raise click.UsageError(f"`{name}` needs one value; found it {times} times", ctx)
         return super().parse_args(ctx, args)

@@ -11,8 +11,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from byzflower.registry import PACKAGES
+
 from ..errors import ExperimentError
-from ..experiment import Experiment
+from ..experiment import CHOICES, Experiment
+from .completion import specs
 
 __all__ = ["experiment_options", "experiments", "misplaced"]
 
@@ -53,7 +56,10 @@ def _parameters(repeated: Mapping[str, Sequence[object]]) -> list[inspect.Parame
         default = ", ".join(map(str, repeated[field.name])) if several else field.default
         if default not in ("", None, False):
             text += f" [default: {default}]"
-        option = typer.Option(*flags, help=text, rich_help_panel=field.metadata["panel"])
+        panel = field.metadata["panel"]
+        option = typer.Option(
+            *flags, help=text, rich_help_panel=panel, autocompletion=_completed(field.name)
+        )
         parameters.append(
             inspect.Parameter(
                 field.name,
@@ -63,6 +69,16 @@ def _parameters(repeated: Mapping[str, Sequence[object]]) -> list[inspect.Parame
             )
         )
     return parameters
+
+
+def _completed(name: str) -> Callable[..., list[str]] | None:
+    """Return what completes an option's value, where it is one of some names."""
+    if name in CHOICES:
+        return lambda: list(CHOICES[name])
+    kind = {"learning_rate": "schedule"}.get(name, name)
+    if kind not in PACKAGES:
+        return None
+    return specs("preaggregator", "rule", "pool") if kind == "rule" else specs(kind)
 
 
 def experiments(

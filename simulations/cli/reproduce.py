@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ExperimentError
+from .completion import items, papers
 from .sweep import CheckpointEvery, Jobs, Part, RayAddress, run_grid
 
 __all__ = ["Scale", "command"]
@@ -23,9 +24,14 @@ class Scale(StrEnum):
 
 def command(
     paper: Annotated[
-        str | None, typer.Argument(help="resam, aggregathor, rs-byrd-saga, mixtailor or arc")
+        str | None,
+        typer.Argument(
+            help="resam, aggregathor, rs-byrd-saga, mixtailor or arc", autocompletion=papers
+        ),
     ] = None,
-    item: Annotated[str | None, typer.Argument(help='such as figure-1, "Table 1"')] = None,
+    item: Annotated[
+        str | None, typer.Argument(help='such as figure-1, "Table 1"', autocompletion=items)
+    ] = None,
     *,
     listed: Annotated[
         bool, typer.Option("--list", help="list the items and whether they can be run here")

@@ -44,7 +44,12 @@ def command(
     ] = 25,
     verbose: Annotated[bool, typer.Option("--verbose", help="show Flower's log")] = False,
     track: Annotated[
-        str | None, typer.Option("--track", help="send curves to tensorboard or wandb")
+        str | None,
+        typer.Option(
+            "--track",
+            help="send curves to tensorboard or wandb",
+            autocompletion=lambda: ["tensorboard", "wandb"],
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="show no progress")] = False,
     as_json: Annotated[
