@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from byzflower.gram import Array, measure
+from byzflower.gram import Array, Measured, measure
 from byzflower.kernels import Reduction, reduce
 from byzflower.lengths import Lengths
 from byzflower.order import order_of_content
@@ -102,14 +103,25 @@ class Geometry:
         """
         if not gram and center is None:
             return cls(updates, np.flatnonzero(finite_rows(updates)), None)
-        measured = measure(updates, center)
-        if not measured.finite[updates.n :].all():
+        return cls.of_measured(updates, measure(updates, center))
+
+    @classmethod
+    def of_measured(cls, updates: Updates, measured: Measured) -> Geometry:
+        """Take what was measured of the updates, and maybe of a center, already.
+
+        Raises
+        ------
+        ValueError
+            If the center is not finite.
+        """
+        center = measured.finite[updates.n :]
+        if not center.all():
             raise ValueError("`center` needs finite numbers; found NaN or Inf")
         kept = np.flatnonzero(measured.finite[: updates.n])
-        generators = np.concatenate([[0], kept + 1, [updates.n + 1] if center is not None else []])
+        generators = np.concatenate([[0], kept + 1, [updates.n + 1] if center.size else []])
         index = generators.astype(np.intp)
         gamma = measured.gamma[np.ix_(index, index)]
-        return cls(updates, kept, gamma, None, center is not None, measured.unit)
+        return cls(updates, kept, gamma, None, bool(center.size), measured.unit)
 
     @property
     def matrix(self) -> Array:
@@ -128,23 +140,25 @@ class Geometry:
         """
         if self._gamma is None:
             return self
-        order = order_of_content(self.squared_distances(), self._numbers)
+        order = order_of_content(self.squared_distances(), self.numbers)
         index = np.arange(len(self._gamma))
         index[1 : self.n + 1] = order + 1
         return self._with(self.kept[order], self._gamma[np.ix_(index, index)])
 
     def _with(self, kept: npt.NDArray[np.intp], gamma: Array) -> Geometry:
-        return Geometry(self._updates, kept, gamma, None, self._has_center, self.unit)
+        return type(self)(self._updates, kept, gamma, None, self._has_center, self.unit)
 
-    def _numbers(self, rows: npt.NDArray[np.intp]) -> Iterator[Array]:
-        """Read some rows, a range of columns at a time."""
+    def numbers(self, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[Any]]:
+        """Read some rows, a range of columns at a time: arrays whose bytes order them."""
         for part in self._combined(np.eye(self.n)[rows]):
             yield part.cpu().numpy()
 
     def mixed(self, matrix: Array) -> Geometry:
         """Return the geometry of the rows ``matrix @ rows``, for ``matrix`` (m, n)."""
         product = matrix if self._matrix is None else matrix @ self._matrix
-        return Geometry(self._updates, self.kept, self._gamma, product, self._has_center, self.unit)
+        return type(self)(
+            self._updates, self.kept, self._gamma, product, self._has_center, self.unit
+        )
 
     @property
     def gamma(self) -> Array:

@@ -21,7 +21,7 @@ from byzflower.order import ranks_of_bytes
 from byzflower.threads import on_threads
 from byzflower.updates import Piece, Updates, packed
 
-__all__ = ["Array", "Measured", "measure"]
+__all__ = ["Array", "Measured", "largest_entries", "measure", "unit_of"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -56,9 +56,17 @@ class Measured:
     finite: npt.NDArray[np.bool_]
     unit: float
 
+    def __add__(self, other: Measured) -> Measured:
+        """Return what measuring further columns of the same rows, in one unit, adds up to."""
+        return Measured(self.gamma + other.gamma, self.finite & other.finite, self.unit)
 
-def measure(updates: Updates, center: torch.Tensor | None = None) -> Measured:
+
+def measure(
+    updates: Updates, center: torch.Tensor | None = None, unit: float | None = None
+) -> Measured:
     """Measure the updates and, if given, a further vector ``center`` of shape (d,).
+
+    The unit follows from the updates, unless they are some of the columns of larger ones.
 
     In each chunk the centre r is a row whose distance to its n/2 nearest rows is about the least
     there is. A minority of rows, wherever they lie, thus cannot spoil the other rows' distances.
@@ -69,10 +77,12 @@ def measure(updates: Updates, center: torch.Tensor | None = None) -> Measured:
     (array([[0., 0.],
            [0., 4.]]), array([ True,  True]))
     """
+    if unit is None:
+        unit = unit_of(largest_entries(updates)) if updates.dtype == torch.float64 else 1.0
     if updates.d == 0:
         count = updates.n + int(center is not None)
-        return Measured(np.zeros((count + 1, count + 1)), np.ones(count, dtype=bool), 1.0)
-    return _Measurement(updates, center, _unit(updates)).run()
+        return Measured(np.zeros((count + 1, count + 1)), np.ones(count, dtype=bool), unit)
+    return _Measurement(updates, center, unit).run()
 
 
 @dataclass
@@ -221,14 +231,18 @@ def _is_safe(product: Array, columns: int) -> bool:
     return bool(squares[0] > low and (squares < high).all())  # false for NaN as well
 
 
-def _unit(updates: Updates) -> float:
-    """Return a power of two near the median row's largest entry; 1 where float64 needs no unit."""
-    if updates.dtype != torch.float64:
-        return 1.0
+def largest_entries(updates: Updates) -> Array:
+    """Return the largest |x_ij| of each row, shape (n,); 0 for one with NaN or Inf in a chunk."""
     largest = torch.zeros(updates.n, dtype=torch.float64, device=updates.device)
     for _, chunk in updates.chunks():
         largest = torch.maximum(largest, chunk.abs().amax(dim=1).nan_to_num(nan=0.0, posinf=0.0))
-    middle = float(largest.median())
+    found: Array = largest.cpu().numpy()
+    return found
+
+
+def unit_of(largest: Array) -> float:
+    """Return a power of two near the median row's largest entry; 1 where float64 needs no unit."""
+    middle = float(np.sort(largest)[(len(largest) - 1) // 2])
     if middle == 0 or 1e-60 < middle < 1e60:
         return 1.0
     return math.ldexp(0.5, math.frexp(middle)[1])

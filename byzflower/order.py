@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["order_of_content", "ranks_of_bytes"]
+__all__ = ["Index", "order_of_content", "ranked", "ranks_of_bytes"]
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 
-def order_of_content(squared: Array, columns: Callable[[Index], Iterable[Array]]) -> Index:
+def order_of_content(
+    squared: Array, columns: Callable[[Index], Iterable[npt.NDArray[Any]]]
+) -> Index:
     """Order n rows by their distances, then by their numbers; by index only rows that are equal.
 
     Rows with half of the others near come first. Where two rows' median distances are equal, all
@@ -44,13 +46,21 @@ def order_of_content(squared: Array, columns: Callable[[Index], Iterable[Array]]
         # Rows at no distance are equal: the first stands for all of them.
         first = np.argmax(squared[np.ix_(tied, tied)] == 0.0, axis=1)
         leaders = np.unique(first)
-        own = ranks[tied[leaders]]
-        for numbers in columns(tied[leaders]) if _tied(own).size else ():
-            own += _ranks_within(own, ranks_of_bytes(numbers))
-            if not _tied(own).size:
-                break
+        own = ranked(columns(tied[leaders]), ranks[tied[leaders]])
         ranks[tied] = own[np.searchsorted(leaders, first)]
     return np.argsort(ranks, kind="stable")
+
+
+def ranked(columns: Iterable[npt.NDArray[Any]], ranks: Index) -> Index:
+    """Rank k rows by the bytes of (k, c) arrays from left to right, where ``ranks`` leave ties.
+
+    >>> ranked([np.array([[7, 0], [7, 0]]), np.array([[2], [1]])], np.zeros(2, dtype=int)).tolist()
+    [1, 0]
+    """
+    ranks, remaining = ranks.copy(), iter(columns)
+    while _tied(ranks).size and (numbers := next(remaining, None)) is not None:
+        ranks += _ranks_within(ranks, ranks_of_bytes(numbers))
+    return ranks
 
 
 def ranks_of_bytes(rows: npt.NDArray[Any]) -> Index:

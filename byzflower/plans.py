@@ -28,6 +28,7 @@ __all__ = [
     "Weighted",
     "average_of",
     "carry_out",
+    "length_of",
     "original_weights",
     "over_originals",
     "reordered",
@@ -181,11 +182,14 @@ def carry_out(
             bases=updates.bases,
         )
     if plan.longest < math.inf:
-        unit = geometry.unit
-        measured = out if unit == 1.0 else out / unit
-        length = float(torch.linalg.vector_norm(measured, dtype=torch.float64)) * unit
-        out *= shortening(length, plan.longest)
+        out *= shortening(length_of(out, geometry.unit), plan.longest)
     return out, backend
+
+
+def length_of(vector: torch.Tensor, unit: float = 1.0) -> float:
+    """‖vector‖, by squares in the given unit."""
+    measured = vector if unit == 1.0 else vector / unit
+    return float(torch.linalg.vector_norm(measured, dtype=torch.float64)) * unit
 
 
 def _vote(plan: Voted, geometry: Geometry, updates: Updates, out: torch.Tensor) -> None:

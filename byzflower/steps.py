@@ -241,6 +241,11 @@ class Pipeline(Aggregator):
         return self.rule.needs_center
 
     @property
+    def needs_gram(self) -> bool:
+        """Whether any step measures distances or norms (in ℓ2)."""
+        return any(step.needs_gram for step in (*self.before, self.rule))
+
+    @property
     def searchable(self) -> bool:
         """Whether attacks can search against the rule."""
         return self.rule.searchable
@@ -261,8 +266,7 @@ class Pipeline(Aggregator):
         center: torch.Tensor | None,
     ) -> Explanation:
         center = _checked_center(center, updates) if self.needs_center else None
-        gram = any(step.needs_gram for step in (*self.before, self.rule))
-        geometry = Geometry.of(updates, center=center, gram=gram)
+        geometry = Geometry.of(updates, center=center, gram=self.needs_gram)
         decision = self.decide(geometry, remaining_faults(updates, geometry, f, self), rng)
         weights = original_weights(decision.plan, geometry, updates.n)
         value, backend = carry_out(decision.plan, geometry, updates, center)

@@ -188,9 +188,9 @@ class Candidates:
 
     def _decisions(self, pipeline: Pipeline, draws: int) -> Iterator[list[Plan]]:
         """All candidates' plans under the same draw, for each draw; one if nothing is drawn."""
-        gram = any(step.needs_gram for step in (*pipeline.before, pipeline.rule))
         geometries = [
-            self.span.at(t, centred=pipeline.needs_center, gram=gram) for t in range(len(self))
+            self.span.at(t, centred=pipeline.needs_center, gram=pipeline.needs_gram)
+            for t in range(len(self))
         ]
         rng = self.seen.rng
         for _ in range(draws):
