@@ -234,8 +234,7 @@ class Geometry:
         """
         if self._scales is not None:
             return self._scaled_gram(self._scales)
-        c = self._centred
-        gram: Array = c @ self.gamma @ c.T
+        gram: Array = self._images @ self._centred.T
         return (gram + gram.T) / 2
 
     def _scaled_gram(self, scales: Array) -> Array:
@@ -255,6 +254,12 @@ class Geometry:
         c = self.coefficients.copy()
         c[:, 0] -= np.median(c[:, 0])
         return c
+
+    @cached_property
+    def _images(self) -> Array:
+        """Products of the centred rows with the generators."""
+        images: Array = self._centred @ self.gamma
+        return images
 
     @property
     def noise(self) -> Array:
@@ -293,8 +298,13 @@ class Geometry:
     def _squares_from(self, target: Array) -> Array:
         """Squared distances of the current rows to the point with coefficients ``target``."""
         scales = self._scales
+        if scales is None and not target.any():
+            return self._squares(self.coefficients)
         if scales is None:
-            return self._squares(self.coefficients - target)
+            target = target.copy()
+            target[0] -= np.median(self.coefficients[:, 0])
+            squares = (self._images * self._centred).sum(axis=1) - 2 * (self._images @ target)
+            return np.maximum(squares + float(target @ self.gamma @ target), 0.0)
         # Row i's vector is s_i (e_0 + e_i): a form in e_0, e_i and the target's own generators.
         own = slice(1, self.n + 1)
         rest = target.copy()

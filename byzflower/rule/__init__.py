@@ -6,8 +6,9 @@ of the updates and returns a plan: weights, or a coordinate-wise reduction.
 Weights: ``mean``, ``krum`` (with ``krum_star``), ``multi_krum`` (with ``multi_krum_star``),
 ``geometric_median``, ``mda``, ``smea``, ``caf``, ``cge``, ``centered_clipping``, ``monna``.
 Coordinate by coordinate: ``median``, ``trimmed_mean``, ``meamed``, ``bulyan``, ``sign_votes``;
-``coordinatewise`` is the base class of three. ``weiszfeld``, with ``coordinates``, ``descent`` and
-``many_points``, finds geometric medians; ``vertex_cover`` does the search of ``mda``.
+``coordinatewise`` is the base class of three. ``weiszfeld``, with ``coordinates``, ``descent``,
+``many_points`` and ``spread_points``, finds geometric medians, ``median_of_rest`` one after another
+while rows are taken away; ``vertex_cover`` does the search of ``mda``.
 """
 
 from __future__ import annotations

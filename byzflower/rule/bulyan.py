@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from byzflower.geometry import Array, Geometry
 from byzflower.kernels import Reduction
 from byzflower.plans import Plan, Reduced, Weighted
 from byzflower.registry import register
+from byzflower.rule.descent import Index
 from byzflower.rule.geometric_median import reweighted
 from byzflower.rule.krum_scores import KrumScores
+from byzflower.rule.median_of_rest import MedianOfRest
 from byzflower.rule.weiszfeld import weiszfeld
 from byzflower.steps import Rule
 from byzflower.validation import norm_order
@@ -43,9 +45,10 @@ class Bulyan(Rule):
     further neighbours.
 
     With ``p`` = 2 Krum's selection costs n²d/2 products for the Gram matrix and O(n² log n), O(n³)
-    where all scores tie; the mean's O(n³), the geometric median's O(n⁴). O(n²) memory. Other p read
-    the updates once for Krum, once a selection for the mean and once an iteration for the geometric
-    median; ``inner="median"`` reads them once a selection, n − 2f times in all.
+    where all scores tie; the mean's O(n³), the geometric median's O(n³), too: each begins where the
+    one before has ended, a dozen products of the Gram matrix with a vector away. O(n²) memory.
+    Other p read the updates once for Krum, once a selection for the mean and once an iteration for
+    the geometric median; ``inner="median"`` reads them once a selection, n − 2f times in all.
 
     Parameters
     ----------
@@ -103,10 +106,10 @@ class Bulyan(Rule):
         """Return the n − 2f selected rows as combinations of all, and which were taken out."""
         n, picked = geometry.n, list[int]()
         if not self.inner.endswith("krum"):
-            left = list(range(n))
-            for _ in range(n - 2 * f):
-                away = self._distances_to_inner(geometry, np.array(left))
-                picked.append(left.pop(int(np.argmin(away))))
+            for rows, away in self._distances_to_inner(geometry, picked):
+                picked.append(int(rows[np.lexsort((rows, away))[0]]))
+                if len(picked) == n - 2 * f:
+                    break
             return np.eye(n)[sorted(picked)], tuple(picked)
         averages = np.zeros((n - 2 * f, n))
         scores = KrumScores(geometry.distances(self.p) ** 2, f)
@@ -120,22 +123,32 @@ class Bulyan(Rule):
             averages = np.eye(n)[sorted(picked)]
         return averages, tuple(picked)
 
-    def _distances_to_inner(self, geometry: Geometry, rows: npt.NDArray[np.intp]) -> Array:
-        """Distance of each of ``rows`` to the inner rule's output on them."""
-        weights = np.zeros(geometry.n)
-        if self.inner == "mean":
-            weights[rows] = 1 / len(rows)
-            return geometry.distances_about(weights, self.p)[rows]
-        unit = np.eye(geometry.n)[rows]
-        if self.inner == "median":
-            return geometry.distances_to_median(unit, self.p)
-        weights[rows] = self._weights(self.inner, geometry.mixed(unit))
-        return geometry.distances_about(weights, self.p)[rows]
+    def _distances_to_inner(
+        self, geometry: Geometry, picked: Sequence[int]
+    ) -> Iterator[tuple[Index, Array]]:
+        """Yield the rows not yet picked, and their distances to the inner rule's output on them."""
+        n = geometry.n
+        rest = None
+        if self.inner == "geometric_median":
+            rest = MedianOfRest(geometry.centred_gram, geometry.noise)
+        while True:
+            rows = np.delete(np.arange(n), picked) if rest is None else rest.rows
+            if self.inner == "median":
+                yield rows, geometry.distances_to_median(np.eye(n)[rows], self.p)
+            elif rest is not None and self.p == 2:
+                yield rows, rest.distances
+            else:
+                weights = np.zeros(n)
+                weights[rows] = 1 / len(rows) if rest is None else rest.weights
+                if rest is not None:
+                    weights = reweighted(geometry, self.p, weights, rows)[0]
+                yield rows, geometry.distances_about(weights, self.p)[rows]
+            if rest is not None:
+                rest.remove(picked[-1])
 
     def _weights(self, rule: str, geometry: Geometry) -> Array:
         """Weights of the mean or the geometric median of all of the geometry's rows."""
         if rule == "mean":
             return np.full(geometry.n, 1 / geometry.n)
-        if self.p == 2:
-            return weiszfeld(geometry.centred_gram, geometry.noise)[0]
-        return reweighted(geometry, self.p)[0]
+        weights = weiszfeld(geometry.centred_gram, geometry.noise)[0]
+        return weights if self.p == 2 else reweighted(geometry, self.p, weights)[0]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from byzflower.geometry import Array
 
-__all__ = ["COINCIDE", "Flags", "Index", "Points", "lengths", "upper_median"]
+__all__ = ["COINCIDE", "Flags", "Index", "Points", "certified_gaps", "lengths", "upper_median"]
 
 COINCIDE = 1e-13  # of the median distance: nearer points count as the same
 _DAMPING = np.array([1.0, 0.5, 0.25, 0.125, 0.0625])
@@ -45,6 +45,28 @@ def _reach(n: int) -> Array:
     """
     counts = np.arange(n // 2 + 1, n + 1)
     return 2 * counts / (2 * counts - n)
+
+
+def certified_gaps(order: Array, excess: Array, at_rows: Array | float = 0.0) -> Array:
+    """Bounds on (F(z) − min F) / Σ of the distances to the nearest half, shape (T,).
+
+    Parameters
+    ----------
+    order
+        Distances from each z to its points, sorted, (T, n).
+    excess
+        Lengths (T,) of ∇F beyond what points at z hold back.
+    at_rows
+        What is to be added for points that z only nearly coincides with.
+    """
+    n = order.shape[1]
+    majority = n // 2 + 1
+    scale = order[:, :majority].sum(axis=1)
+    radius = (_reach(n) * order[:, majority - 1 :]).min(axis=1)
+    bound = excess * radius + at_rows
+    # A majority that coincides (scale 0) is the median.
+    gaps: Array = np.where(scale > 0, bound / np.where(scale > 0, scale, 1.0), 0.0)
+    return gaps
 
 
 @dataclass(frozen=True)
@@ -120,15 +142,9 @@ class Points:
     @cached_property
     def gaps(self) -> Array:
         """Certified bounds on (F(z) − min F) / Σ of the nearest half's distances, shape (T,)."""
-        n, order = self.points.shape[1], self.sorted
-        majority = n // 2 + 1
-        scale = order[:, :majority].sum(axis=1)
-        radius = (_reach(n) * order[:, majority - 1 :]).min(axis=1)
         excess = np.maximum(lengths(self.gradient) - self.near.sum(axis=1), 0.0)
-        bound = excess * radius + 2 * (self.distances * self.near).sum(axis=1)
-        # A majority that coincides (scale 0) is the median.
-        gaps: Array = np.where(scale > 0, bound / np.where(scale > 0, scale, 1.0), 0.0)
-        return gaps
+        at_rows: Array = 2 * (self.distances * self.near).sum(axis=1)
+        return certified_gaps(self.sorted, excess, at_rows)
 
     @property
     def weights(self) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from byzflower.geometry import Array, Geometry
 from byzflower.plans import Plan, Weighted
 from byzflower.registry import register
+from byzflower.rule.descent import Index
 from byzflower.rule.weiszfeld import weiszfeld, weiszfeld_each
 from byzflower.steps import Rule
 from byzflower.validation import norm_order
@@ -32,10 +33,11 @@ class GeometricMedian(Rule):
     libraries stop after three steps or floor distances at 0.1, which turns the result into the mean
     for small gradients. (f, λ)-resilient with λ = 1 + (n−f)/√((n−2f)n) (RESAM, Proposition 7).
 
-    Costs n²d/2 products for the Gram matrix, O(n³) once for coordinates of the rows, and O(n²) an
-    iteration. With ``p`` other than 2 (MixTailor) Weiszfeld's weights 1/‖z − x_i‖_p are iterated
-    from the geometric median to a fixed point; each of at most 100 iterations reads the updates,
-    and ``explain`` reports the last relative ``movement``.
+    Costs n²d/2 products for the Gram matrix and O(n²) an iteration; where rows nearly coincide with
+    the median, or lie nearly on a line, O(n³) once for coordinates of the rows. With ``p`` other
+    than 2 (MixTailor) Weiszfeld's weights 1/‖z − x_i‖_p are iterated from the geometric median to a
+    fixed point; each of at most 100 iterations reads the updates, and ``explain`` reports the last
+    relative ``movement``.
 
     >>> import torch
     >>> GeometricMedian()(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [9.0, 9.0]]), f=1)
@@ -54,7 +56,8 @@ class GeometricMedian(Rule):
     def plan(self, geometry: Geometry, f: int) -> Plan:
         """Weight the rows by the converged weights."""
         if self.p != 2:
-            weights, movement, passes = reweighted(geometry, self.p)
+            weights = weiszfeld(geometry.centred_gram, geometry.noise)[0]
+            weights, movement, passes = reweighted(geometry, self.p, weights)
             return Weighted(weights, note={"movement": movement, "iterations": passes})
         return self.plans([geometry], [f])[0]
 
@@ -62,18 +65,33 @@ class GeometricMedian(Rule):
         """Solve for the weights of all geometries at once."""
         if self.p != 2:
             return super().plans(geometries, faults)
-        solved = weiszfeld_each(
-            np.stack([geometry.centred_gram for geometry in geometries]),
-            np.stack([geometry.noise for geometry in geometries]),
-        )
+        if len(geometries) == 1:  # of many rows, whose matrix need not be copied
+            grams, noises = geometries[0].centred_gram[None], geometries[0].noise[None]
+        else:
+            grams = np.stack([geometry.centred_gram for geometry in geometries])
+            noises = np.stack([geometry.noise for geometry in geometries])
+        solved = weiszfeld_each(grams, noises)
         return [
             Weighted(weights, note={"gap": float(gap), "iterations": int(iterations)})
             for weights, gap, iterations in zip(*solved, strict=True)
         ]
 
 
-def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
+def reweighted(
+    geometry: Geometry, p: float, weights: Array, rows: Index | slice = slice(None)
+) -> tuple[Array, float, int]:
     """Find the fixed point of w_i ∝ 1/‖z − x_i‖_p, z = Σ w_i x_i; an iteration reads the updates.
+
+    Parameters
+    ----------
+    geometry
+        n rows.
+    p
+        The norm's p.
+    weights
+        Where to start, (n,).
+    rows
+        Those that take part; the weights of others are 0.
 
     Returns
     -------
@@ -83,18 +101,20 @@ def reweighted(geometry: Geometry, p: float) -> tuple[Array, float, int]:
         Length of z's last step, relative to the median distance from z to the rows.
     iterations : int
     """
-    weights, movement = weiszfeld(geometry.centred_gram, geometry.noise)[0], np.inf
+    gram, movement = geometry.centred_gram, np.inf
     for iteration in range(1, _PASSES + 1):
-        distances = geometry.distances_about(weights, p)
-        middle = np.partition(distances, geometry.n // 2)[geometry.n // 2]
-        scale = np.partition(geometry.distances_to(weights), geometry.n // 2)[geometry.n // 2]
+        distances = geometry.distances_about(weights, p)[rows]
+        half = len(distances) // 2
+        middle = np.partition(distances, half)[half]
+        scale = np.partition(geometry.distances_to(weights)[rows], half)[half]
         if middle == 0.0 or scale == 0.0:  # a majority coincides
             return weights, 0.0, iteration
         # A row is a fixed point even where it repels: the first step leads off it.
         floor = _FLOOR if iteration > 1 else 0.1
         inverse = 1 / np.maximum(distances, floor * middle)
-        step = inverse / inverse.sum() - weights
-        weights, gram = weights + step, geometry.centred_gram
+        step = -weights
+        step[rows] += inverse / inverse.sum()
+        weights = weights + step
         movement = float(np.sqrt(max(step @ gram @ step, 0.0)) / scale)
         if movement <= _MOVEMENT and iteration > 1:
             return weights, movement, iteration

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from byzflower.geometry import Array
@@ -11,6 +13,7 @@ from byzflower.rule.descent import COINCIDE, Flags, Index, Points, lengths, uppe
 __all__ = ["ManyPoints", "pair_distances", "prepared"]
 
 _DIRECT = 192  # dimensions up to which Newton's equations are solved by elimination
+_STEPS = 200
 _SOLVES = 100  # products with the Hessian for one step of Newton's
 _CANCELLED = 1e-6  # squares this small against their terms are taken from the differences
 _CERTAIN = 1e4  # squared distances this far above their noise have four digits
@@ -20,6 +23,33 @@ _EPS = np.finfo(np.float64).eps
 
 class ManyPoints(Points):
     """The iterate of one problem of many points, without (n, n, r) or (r, r) arrays."""
+
+    def settled(self, gap: float) -> Self:
+        """Step down until the gap is small enough; of all iterates return the best.
+
+        On a line begin in the middle, which is the end.
+        """
+        at = best = self
+        if self.points.shape[2] == 1:
+            middle = np.median(self.points[0], axis=0) - self.points[0, 0]
+            at = best = self.at(self.points, np.zeros(1, dtype=np.intp), middle[None])
+        for _ in range(_STEPS):
+            if best.gaps[0] <= gap:
+                break
+            at = at.next()
+            best = at if at.gaps[0] < best.gaps[0] else best
+        return best
+
+    def without(self, row: int) -> Self:
+        """Return z among the other points; the last one takes the row's place."""
+        last = self.points.shape[1] - 1
+        others = self.distances[0].copy()
+        others[row] = np.inf
+        nearest = int(others.argmin())
+        offset = self.apart[:, nearest]
+        self.points[:, row] = self.points[:, last]
+        place = np.array([row if nearest == last else nearest])
+        return type(self)(self.points[:, :last], place, offset)
 
     def _newton(self) -> Array:
         """Newton's steps; for large r by conjugate gradients on v ↦ Σ (v − u_i u_iᵀ v)/‖z − x_i‖.
@@ -69,7 +99,9 @@ def pair_distances(gram: Array, noise: Array, points: Array) -> Array:
     their coordinates (n, r), a group at a time.
     """
     diagonal = np.diag(gram)
-    squared = diagonal[:, None] + diagonal - 2 * gram
+    squared = -2 * gram
+    squared += diagonal
+    squared += diagonal[:, None]
     uncertain = squared <= _CERTAIN * (noise[:, None] + noise)
     np.fill_diagonal(squared, 0.0)
     np.fill_diagonal(uncertain, False)
@@ -80,13 +112,19 @@ def pair_distances(gram: Array, noise: Array, points: Array) -> Array:
         group = np.append(group, row)
         about = points[group] - points[row]
         norms = np.einsum("ij,ij->i", about, about)
-        sums = norms[:, None] + norms
-        near = sums - 2 * (about @ about.T)
+        near = about @ about.T
+        near *= -2
+        near += norms
+        near += norms[:, None]
         places = np.ix_(group, group)
-        squared[places] = np.where(uncertain[places], near, squared[places])
-        uncertain[places] &= near < _CANCELLED * sums
+        unsure, known = uncertain[places], squared[places]
+        np.copyto(known, near, where=unsure)
+        squared[places] = known
+        unsure &= near < _CANCELLED * (norms[:, None] + norms)
+        uncertain[places] = unsure
         uncertain[row] = uncertain[:, row] = False
-    distances: Array = np.sqrt(np.maximum(squared, 0.0))
+    np.maximum(squared, 0.0, out=squared)
+    distances: Array = np.sqrt(squared, out=squared)
     return distances
 
 

@@ -8,13 +8,14 @@ from byzflower.geometry import Array
 from byzflower.rule import many_points
 from byzflower.rule.coordinates import coordinates
 from byzflower.rule.descent import COINCIDE, Index, Points, lengths, upper_median
+from byzflower.rule.spread_points import are_spread, median_of_spread, tightest_majority
 
 __all__ = ["weiszfeld", "weiszfeld_each"]
 
 _GAP = 1e-9
 _STEPS = 200
 _ELEMENTS = 1 << 20  # of differences between points that exist at a time
-_MANY = 96  # points from which one problem's matrix products are worth more than sharing calls
+_MANY = 48  # points from which one problem's matrix products are worth more than sharing calls
 _EPS = np.finfo(np.float64).eps
 
 
@@ -23,13 +24,18 @@ def weiszfeld(
 ) -> tuple[Array, float, int]:
     """Weights of the geometric median of n points given by their Gram matrix.
 
-    The points get coordinates in r dimensions, where r ≤ n is the numerical rank of the matrix;
-    this costs n²r/3 to n²r products, an iteration O(nr). Rows that are optimal themselves are found
-    first: by Vardi and Zhang's criterion, the sum of unit vectors towards the other rows is no
-    longer than the row's multiplicity. If several are optimal, as can happen on a line, they are
-    averaged. Elsewhere F(z) = Σ‖z − x_i‖ is smooth, and z takes the one of three steps that lowers
-    F the most: Newton's, damped until F falls; Weiszfeld's; or the one to the nearest row, which
-    Vardi and Zhang's step can leave again. A last step of Weiszfeld's turns the point into weights.
+    From 48 points on, where the median lies apart from all of them and they lie around it, products
+    of the matrix with vectors find it, some dozen of them in all
+    (:mod:`byzflower.rule.spread_points`).
+
+    Else the points get coordinates in r dimensions, where r ≤ n is the numerical rank of the
+    matrix; this costs n²r/3 to n²r products, an iteration O(nr). Rows that are optimal themselves
+    are found first: by Vardi and Zhang's criterion, the sum of unit vectors towards the other rows
+    is no longer than the row's multiplicity. If several are optimal, as can happen on a line, they
+    are averaged. Elsewhere F(z) = Σ‖z − x_i‖ is smooth, and z takes the one of three steps that
+    lowers F the most: Newton's, damped until F falls; Weiszfeld's; or the one to the nearest row,
+    which Vardi and Zhang's step can leave again. A last step of Weiszfeld's turns the point into
+    weights.
 
     The gradient's norm at z, times a bound on the distance from z to the median, bounds F(z) − min
     F. Both that bound and the scale it is compared with come from the nearest half of the points,
@@ -107,6 +113,9 @@ def _solved(grams: Array, noises: Array, gap: float) -> tuple[Array, Array, Inde
 
 def _solved_alone(gram: Array, noise: Array, gap: float) -> tuple[Array, Array, Index]:
     """Solve one problem of many points; O(n²) numbers exist at a time."""
+    majority = tightest_majority(gram)
+    if are_spread(gram, majority) and (found := median_of_spread(gram, noise, majority, gap)):
+        return found[0][None], np.array([found[2]]), np.array([found[3]])
     start, weights, gaps = many_points.prepared(gram, noise, gap)
     if np.isfinite(gaps).all():
         return weights, gaps, np.zeros(1, dtype=np.intp)
