@@ -18,8 +18,9 @@ from byzflower.statefile import atomically
 from byzflower.strategies import Checkpoint
 
 from .experiment import Experiment
-from .results import ResultsFile, read_runs, run_id
+from .results import ResultsFile, file_stem, read_runs, run_id
 from .runner import Round, run_experiment
+from .tasks import chance
 
 __all__ = ["OnRound", "record_run", "versions"]
 
@@ -45,9 +46,9 @@ def record_run(
     With checkpoints, a run that was killed in the middle goes on after the last one, in the same
     records: each round stands in them once.
 
-    The last evaluated model is saved beside the results, as ``model-<run>.npz`` with the keys of
-    its ``state_dict``; an interrupted repetition leaves a finished run's model alone. Whatever
-    ends the run, what was done is written first.
+    The last evaluated model is saved beside the results, as ``model-<rule>-seed-<seed>-<run>.npz``
+    with the keys of its ``state_dict``; an interrupted repetition leaves a finished run's model
+    alone. Whatever ends the run, what was done is written first.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ def record_run(
     Returns
     -------
     dict
-        The summary: final and best accuracy, final loss, rounds done, seconds; ``diverged`` is the
+        The summary: final and best accuracy, ``chance`` (what one answer for all gets), final loss,
+        rounds done, seconds; ``diverged`` is the
         first evaluated round whose loss is not finite, if there is one; ``skipped`` says
         why the last round left the model unchanged, if it did.
 
@@ -108,6 +110,7 @@ class _Recorded:
         self._results = results
         self._on_round = on_round
         self._keep_model = keep_model
+        self._experiment = experiment
         self._config = experiment.config()
         self.identity = run_id(self._config)
         self._labels = {"rule": experiment.rule, "attack": experiment.attack}
@@ -170,13 +173,16 @@ class _Recorded:
         if isinstance(reason, Exception):
             summary["error"] = " ".join(f"{type(reason).__name__}: {reason}".split())
         if last is not None:
+            summary["chance"] = chance(self._experiment)
             summary |= {key: last.notes[key] for key in ("skipped",) if key in last.notes}
             if self._diverged is not None:
                 summary["diverged"] = self._diverged
             if any(share is not None for share in last.selection or ()):
                 summary["selection"] = last.selection
             if self._keep_model and not (reason is not None and self._finished_before()):
-                _save(last.model, self._results.path.parent / f"model-{self.identity}.npz")
+                rule, seed = file_stem(self._config["rule"]), self._config["seed"]
+                name = f"model-{rule}-seed-{seed}-{self.identity}.npz"
+                _save(last.model, self._results.path.parent / name)
         self._results.write("summary", self.identity, **summary)
         return summary
 

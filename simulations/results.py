@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,24 @@ from byzflower.statefile import atomically, sole_writer
 
 from .errors import ExperimentError
 
-__all__ = ["FILE_NAME", "ResultsFile", "Run", "as_json", "read_records", "read_runs", "run_id"]
+__all__ = [
+    "FILE_NAME",
+    "ResultsFile",
+    "Run",
+    "as_json",
+    "by_seed",
+    "file_stem",
+    "options_of",
+    "read_records",
+    "read_runs",
+    "run_id",
+]
 
 FILE_NAME = "results.jsonl"
 # Where files lie does not determine a run.
 _NOT_IN_ID = ("data_dir", "download")
+# What does not make two runs different experiments, or is told apart otherwise.
+_NOT_TOLD = ("kind", "run", "versions", *_NOT_IN_ID, "rule", "seed")
 JsonRecord = dict[str, Any]
 
 
@@ -46,6 +60,15 @@ def as_json(record: Mapping[str, object]) -> str:
     '{"rule": "mean", "lambda_found": null}'
     """
     return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+
+
+def file_stem(spec: str) -> str:
+    """Return a spec as a file's name holds it.
+
+    >>> file_stem("arc > nnm > multi_krum(m=5)")
+    'arc-nnm-multi_krum-m-5'
+    """
+    return re.sub(r"[^\w.]+", "-", spec)[:80].strip("-")
 
 
 class ResultsFile:
@@ -188,6 +211,20 @@ def read_runs(folder: str | Path) -> list[Run]:
         next((run for run in reversed(runs) if run.finished), runs[-1])
         for runs in repetitions.values()
     ]
+
+
+def options_of(runs: Sequence[Run]) -> list[str]:
+    """Return the options that can tell experiments apart, the rule and the seed aside."""
+    return list(dict.fromkeys(key for run in runs for key in run.config if key not in _NOT_TOLD))
+
+
+def by_seed(runs: Sequence[Run]) -> list[list[Run]]:
+    """Gather the runs that differ in nothing but the seed."""
+    gathered: dict[str, list[Run]] = {}
+    for run in runs:
+        same = {key: run.config.get(key) for key in ("rule", *options_of(runs))}
+        gathered.setdefault(repr(same), []).append(run)
+    return list(gathered.values())
 
 
 def _finite(value: object) -> object:

@@ -27,6 +27,7 @@ from .partitions import RowIndices, parse_partition
 
 __all__ = [
     "TaskLoader",
+    "chance",
     "make_algorithm",
     "open_dataset",
     "open_objective",
@@ -124,6 +125,12 @@ def split_rows(experiment: Experiment) -> list[RowIndices]:
         labels[kept], experiment.partitions, experiment.seed_of_data
     )
     return [kept[share] for share in shares]
+
+
+def chance(experiment: Experiment) -> float:
+    """Return the accuracy of a model that answers with the test set's commonest class, always."""
+    labels = open_dataset(experiment).y_test.cpu().numpy()
+    return float(np.bincount(labels).max() / len(labels))
 
 
 def validation_rows(experiment: Experiment) -> RowIndices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,8 +129,9 @@ def _record(found: Certificate, counterexample: str | None) -> dict[str, object]
 
 def _save(found: Certificate, folder: Path, *, keep_all: bool) -> str | None:
     """Save the counterexample, and the worst inputs if asked; return the former's file name."""
-    name = re.sub(r"[^\w.]+", "-", found.rule).strip("-")
-    stem = f"{name}-n{found.n}-f{found.f}"
+    from ..results import file_stem
+
+    stem = f"{file_stem(found.rule)}-n{found.n}-f{found.f}"
     witnesses = {"counterexample": found.counterexample}
     if keep_all:
         witnesses |= {"lambda": found.lambda_witness, "kappa": found.kappa_witness}

@@ -70,18 +70,24 @@ def command(
     import_own(map(str, modules))
     chosen = experiments({**by_field(file), **options}, REPEATED)
 
-    from .screen import record
+    from .screen import show, train
+    from .terminal import progress_console
 
     name = Path(config).stem if config else time.strftime("%Y-%m-%d-%H%M%S")
-    complete = record(
+    folder = Path(out or own_out or f"runs/{name}")
+    screen = progress_console(quiet=quiet)
+    complete = train(
         chosen,
-        Path(out or own_out or f"runs/{name}"),
-        checkpoint_every,
+        folder,
+        screen,
+        checkpoint_every=checkpoint_every,
         verbose=bool(verbose or own_verbose),
-        quiet=quiet,
-        as_json=as_json,
         tracker=_tracker(track),
     )
+    show(chosen, folder, screen, lines=as_json)
+    # Without --out the same command would start in a folder of its own.
+    told = f"results in {folder}" if complete else f"interrupted; --out {folder} goes on with it"
+    screen.print(told, soft_wrap=True, markup=False, highlight=False)
     if not complete:
         raise typer.Exit(130)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,33 +15,28 @@ from ..errors import ExperimentError
 from ..experiment import Experiment
 from ..plots import plot_accuracy
 from ..recording import OnRound, record_run, versions
-from ..results import ResultsFile, Run, read_runs, run_id
-from ..results import as_json as as_line
+from ..results import ResultsFile, Run, as_json, by_seed, options_of, read_runs, run_id
 from ..runner import Round, prepare
 from ..trackers import Tracker, tracking
 from .terminal import console
 
-__all__ = ["record"]
+__all__ = ["show", "train"]
 
 
-def record(
+def train(
     chosen: Sequence[Experiment],
     folder: Path,
-    checkpoint_every: int,
+    screen: Console,
     *,
+    checkpoint_every: int,
     verbose: bool = False,
-    quiet: bool = False,
-    as_json: bool = False,
     tracker: Tracker | None = None,
 ) -> bool:
     """Run the experiments one after another into ``folder``; return False after Ctrl-C.
 
     What finished there before, with the same versions of everything, is not run again; what was
-    killed in the middle goes on after its last checkpoint.
+    killed in the middle goes on after its last checkpoint. The screen shows the progress.
     """
-    # Several processes may share a terminal's stderr; the table alone goes to stdout.
-    screen = Console(stderr=True, quiet=quiet)
-    complete = True
     for experiment in chosen:
         prepare(experiment)
     with ResultsFile(folder) as results, _progress(screen) as progress:
@@ -61,11 +57,18 @@ def record(
                             verbose=verbose,
                         )
         except KeyboardInterrupt:
-            complete = False
+            return False
+    return True
+
+
+def show(
+    chosen: Sequence[Experiment], folder: Path, screen: Console, *, lines: bool = False
+) -> None:
+    """Print the experiments' table, or an object a run, and remarks; draw their picture."""
     done = _runs_of(chosen, folder)
-    if as_json:
+    if lines:
         for run in done:
-            print(as_line({**run.config, **(run.summary or {})}))
+            print(as_json({**run.config, **(run.summary or {})}))
     else:
         table = console()
         table.print(_title(done), soft_wrap=True, markup=False, highlight=False)
@@ -74,13 +77,9 @@ def record(
         if remark := _remark(run):
             screen.print(f"{run.config['rule']}: {remark}", markup=False, highlight=False)
     try:
-        plot_accuracy(done, folder / "accuracy.png")
+        plot_accuracy([*done, *_without_attack(done, folder)], folder / "accuracy.png")
     except OSError as error:
         raise ExperimentError(f"`out` needs a writable folder; found {error}") from error
-    # Without --out the same command would start in a folder of its own.
-    told = f"results in {folder}" if complete else f"interrupted; --out {folder} goes on with it"
-    screen.print(told, soft_wrap=True, markup=False, highlight=False)
-    return complete
 
 
 def _both(first: OnRound, second: OnRound) -> OnRound:
@@ -144,22 +143,53 @@ def _runs_of(chosen: Sequence[Experiment], folder: Path) -> list[Run]:
     return [runs[identity] for identity in identities if identity in runs]
 
 
+def _without_attack(done: Sequence[Run], folder: Path) -> list[Run]:
+    """Return the folder's runs that show what the same training reaches where nobody attacks."""
+
+    def rest(run: Run) -> dict[str, object]:
+        ours = set(options_of([run])) - {"attack", "f", "assumed_f"}
+        return {key: run.config[key] for key in ours}
+
+    trained = [rest(run) for run in done if run.config["attack"] != "none"]
+    others = [run for run in read_runs(folder) if run.config.get("attack") == "none"]
+    return [run for run in others if run not in done and rest(run) in trained]
+
+
 def _table(runs: Sequence[Run]) -> Table:
-    told_apart = ["seed"] if len({run.config["seed"] for run in runs}) > 1 else []
+    several = len({run.config["seed"] for run in runs}) > 1
     table = Table("rule", box=None, pad_edge=False)
-    for head in (*told_apart, "rounds", "final accuracy", "max accuracy", "seconds"):
+    for head in (
+        *(["seed"] if several else []),
+        "rounds",
+        "final accuracy",
+        "max accuracy",
+        "seconds",
+    ):
         table.add_column(head, justify="right")
-    for run in runs:
-        summary = run.summary or {}
-        accuracies = (summary.get("accuracy"), summary.get("max_accuracy"))
-        table.add_row(
-            escape(str(run.config["rule"])),
-            *(str(run.config[key]) for key in told_apart),
-            str(summary.get("rounds", "–")),
-            *("–" if value is None else f"{value:.1%}" for value in accuracies),
-            f"{summary.get('seconds', 0.0):.1f}",
-        )
+    for repetitions in by_seed(runs):
+        for run in repetitions:
+            seed = [str(run.config["seed"])] if several else []
+            table.add_row(*_row([run], seed, lambda values: f"{values[0]:.1%}"))
+        if len(repetitions) > 1:
+            table.add_row(*_row(repetitions, [f"all {len(repetitions)}"], _mean_and_range))
     return table
+
+
+def _row(
+    runs: Sequence[Run], seed: Sequence[str], write: Callable[[Sequence[float]], str]
+) -> Iterable[str]:
+    summaries = [run.summary or {} for run in runs]
+    yield escape(str(runs[0].config["rule"]))
+    yield from seed
+    yield "/".join(dict.fromkeys(str(summary.get("rounds", "–")) for summary in summaries))
+    for key in ("accuracy", "max_accuracy"):
+        known = [summary[key] for summary in summaries if summary.get(key) is not None]
+        yield write(known) if known else "–"
+    yield f"{sum(summary.get('seconds', 0.0) for summary in summaries):.1f}"
+
+
+def _mean_and_range(shares: Sequence[float]) -> str:
+    return f"{fmean(shares):.1%} ({100 * min(shares):.1f}–{max(shares):.1%})"
 
 
 def _title(runs: Sequence[Run]) -> str:

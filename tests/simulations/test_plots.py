@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -29,7 +31,7 @@ def drawn(runs):
 LONG = "mixtailor(pool=('" + "', '".join(f"krum(p={p})" for p in range(2, 30)) + "'))"
 RULES = {
     "one": ["mean"],
-    "sixty": [f"krum(p={p})" for p in range(2, 62)],
+    "ten": [f"krum(p={p})" for p in range(2, 12)],
     "long": [LONG, "arc > " * 20 + "median"],
 }
 
@@ -47,30 +49,83 @@ def test_the_axes_keep_their_size_above_a_legend_that_fits(rules):
     assert len(legend.get_texts()) == len(rules)
 
 
-def test_sixty_lines_all_look_different():
-    _, axes, _ = drawn([run(rule=rule) for rule in RULES["sixty"]])
-    looks = {(ln.get_color(), ln.get_linestyle(), ln.get_marker()) for ln in axes.get_lines()}
-    assert len(looks) == 60
+def test_ten_lines_all_look_different():
+    _, axes, _ = drawn([run(rule=rule) for rule in RULES["ten"]])
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}
+    assert len(looks) == 10
+
+
+def test_more_lines_are_rows_of_a_heat_map_the_best_at_the_top():
+    figure = accuracy_figure([run((0.1, p / 100), rule=f"krum(p={p})") for p in range(2, 62)])
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [f"krum(p={p})" for p in range(61, 1, -1)]
+    cells = [mesh.get_array().ravel().tolist() for mesh in axes.collections]
+    assert cells == [[0.1, p / 100] for p in range(61, 1, -1)]
+    heights = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(lower.y1 < upper.y0 for upper, lower in itertools.pairwise(heights))
 
 
 def test_the_title_states_only_what_all_runs_have_in_common():
     _, axes, _ = drawn([run(), run(rule="median")])
-    assert axes.get_title(loc="left") == "attack foe(tau=10), n = 13, f = 3\ndigits, iid, mlp"
-    others = {"attack": "none", "n": 17, "partition": "extreme", "dataset": "mnist"}
-    _, axes, legend = drawn([run(), run(**others)])
-    assert axes.get_title(loc="left") == "f = 3\nmlp"
-    assert legend.get_texts()[1].get_text() == (
-        "mean, attack = none, n = 17, dataset = mnist, partition = extreme: 90.0%"
+    assert axes.get_title(loc="left") == (
+        "Test accuracy under the attack foe(tau=10)\n"
+        "13 clients, 3 of them malicious, digits, partition iid, model mlp"
     )
+    others = {"attack": "alie(tau=1.5)", "n": 17, "partition": "extreme", "dataset": "mnist"}
+    _, axes, legend = drawn([run(), run(**others)])
+    assert axes.get_title(loc="left") == "Test accuracy\n3 malicious clients, model mlp"
+    assert legend.get_texts()[1].get_text() == (
+        "mean, attack = alie(tau=1.5), n = 17, dataset = mnist, partition = extreme: 90.0%"
+    )
+    _, axes, _ = drawn([run(attack="none")])
+    assert axes.get_title(loc="left").startswith("Test accuracy without attack\n13 clients, digits")
+
+
+def test_runs_without_attack_stand_beside_the_others_for_reference():
+    runs = [run(), run(rule="median"), run((0.1, 0.6, 0.95), attack="none", f=0)]
+    _, axes, legend = drawn(runs)
+    assert axes.get_title(loc="left").startswith("Test accuracy under the attack foe(tau=10)\n")
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "mean: 90.0%",
+        "median: 90.0%",
+        "no attack, mean, f = 0: 95.0%",
+    ]
+    colours = [line.get_color() for line in axes.get_lines()]
+    assert colours[2] == "black" not in colours[:2]
+
+
+def test_chance_is_a_line_where_all_runs_have_the_same():
+    def with_chance(level, **options):
+        found = run(**options)
+        found.summary = {"chance": level}
+        return found
+
+    _, axes, legend = drawn([with_chance(0.125), with_chance(0.125, rule="median")])
+    assert legend.get_texts()[2].get_text() == "chance, always one class: 12.5%"
+    assert list(axes.get_lines()[2].get_ydata()) == [0.125, 0.125]
+    _, axes, _ = drawn([with_chance(0.125), with_chance(0.5, dataset="other")])
+    assert len(axes.get_lines()) == 2
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 20, 199, 200, 1501])
+def test_the_last_round_has_a_tick_of_its_own(rounds):
+    _, axes, _ = drawn([run([0.1] * (rounds + 1))])
+    ticks = list(axes.get_xticks())
+    assert ticks[-1] == rounds
+    labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(labels))
 
 
 def test_seeds_are_one_line_with_a_band():
     runs = [run((0.1, 0.2 * seed), rule=rule, seed=seed) for seed in (1, 2, 3) for rule in "ab"]
     _, axes, legend = drawn([*runs, run(rule="c")])
     assert [text.get_text() for text in legend.get_texts()] == [
-        "a (mean of 3 seeds, band: min–max): 40.0%",
-        "b (mean of 3 seeds, band: min–max): 40.0%",
+        "a: 40.0%",
+        "b: 40.0%",
         "c: 90.0%",
+        "mean of 3 seeds, from lowest to highest",
     ]
     assert list(axes.get_lines()[0].get_ydata()) == pytest.approx([0.1, 0.4])
     bands = [band.get_paths()[0].get_extents() for band in axes.collections]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 
@@ -21,7 +22,8 @@ def test_rules_run_side_by_side(call, tmp_path):
     for run in runs:
         assert run.config["rule"] in out
         assert f"{run.summary['accuracy']:.1%}" in out
-        assert (tmp_path / "here" / f"model-{run.config['run']}.npz").is_file()
+    models = [path.name.rpartition("-")[0] for path in (tmp_path / "here").glob("*.npz")]
+    assert sorted(models) == ["model-mean-seed-1", "model-nnm-median-seed-1"]
     assert (tmp_path / "here" / "accuracy.png").is_file()
 
 
@@ -67,8 +69,32 @@ def test_every_rule_runs_from_every_seed(call, tmp_path):
     assert code == 0
     runs = [(run.config["rule"], run.config["seed"]) for run in read_runs(tmp_path / "x")]
     assert runs == [("mean", 1), ("mean", 2), ("median", 1), ("median", 2)]
-    rows = [tuple(line.split()[:2]) for line in out.splitlines()]
-    assert {("mean", "2"), ("median", "1")} <= set(rows)
+    rows = [line.split() for line in out.splitlines()]
+    heads = [tuple(row[:3]) for row in rows]
+    assert {("mean", "2", "2"), ("median", "1", "2"), ("median", "all", "2")} <= set(heads)
+    (one,), (other,) = (
+        [float(row[3].rstrip("%")) for row in rows if row[:2] == ["median", seed]]
+        for seed in ("1", "2")
+    )
+    found = re.search(r"median +all 2 +2 +([\d.]+)% \(([\d.]+)–([\d.]+)%\)", out)
+    mean, low, high = map(float, found.groups())
+    assert (low, high) == (min(one, other), max(one, other))
+    assert mean == pytest.approx((one + other) / 2, abs=0.1)
+
+
+def test_the_picture_has_what_the_folder_holds_without_attack(call, monkeypatch):
+    from byzflower.simulations.cli import screen
+
+    drawn = []
+    monkeypatch.setattr(screen, "plot_accuracy", lambda runs, path: drawn.append(runs))
+    attack = ("--rule", "median", "--out", "x")
+    call("run", *QUICK, "--rule", "mean", "--attack", "none", "--out", "x")
+    call("run", *QUICK, "--rule", "mean", "--attack", "none", "--lr", "0.1", "--out", "x")
+    call("run", *QUICK, *attack)
+    told = [
+        (run.config["rule"], run.config["attack"], run.config["learning_rate"]) for run in drawn[2]
+    ]
+    assert told == [("median", "foe(tau=10)", 0.5), ("mean", "none", 0.5)]
 
 
 def test_rsa_without_a_rule_has_its_own(call, tmp_path):
