@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 from typing import Any, ClassVar
 
 import numpy as np
@@ -116,12 +120,8 @@ class Dirichlet(Partition):
             )
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
-        from flwr_datasets.partitioner import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            DirichletPartitioner,
-        )
-
         def make(draw_seed: int) -> Any:
-            return DirichletPartitioner(
+            return _partitioners().DirichletPartitioner(
                 num_partitions=parts,
                 partition_by="label",
                 alpha=float(self.alpha),
@@ -156,13 +156,11 @@ class DirichletClients(Partition):
         _check_alpha(self.name, self.alpha)
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:
-        from flwr_datasets.partitioner import InnerDirichletPartitioner  # noqa: PLC0415
-
         sizes = [len(share) for share in np.array_split(labels, parts)]
         classes = np.unique(labels, return_inverse=True)[1]  # it counts them from 0
 
         def make(draw_seed: int) -> Any:
-            return InnerDirichletPartitioner(
+            return _partitioners().InnerDirichletPartitioner(
                 partition_sizes=sizes, partition_by="label", alpha=float(self.alpha), seed=draw_seed
             )
 
@@ -251,6 +249,28 @@ def _drawn(
             continue
         return [np.asarray(share, dtype=np.int64) for share in shares]
     return None
+
+
+def _partitioners() -> Any:
+    """Import Flower Datasets' partitioners; its drawing, with seaborn and SciPy, waits for use."""
+    sys.meta_path.insert(0, _DeferredDrawing)
+    try:
+        return import_module("flwr_datasets.partitioner")
+    finally:
+        sys.meta_path.remove(_DeferredDrawing)
+
+
+class _DeferredDrawing:
+    """Finds the package of Flower Datasets that draws, and lets it load when something reads it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "flwr_datasets.visualization":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
 
 
 def _check_alpha(name: str, alpha: object) -> None:

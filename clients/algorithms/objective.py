@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
 from byzflower.validation import non_negative
 
 from .dropout import KeyedDropout, fold, keyed
+from .gradients import grad_and_value
 from .losses import accuracy, standard_loss
 from .trees import Tree, lengths, map_tree
 
@@ -266,7 +267,7 @@ class Objective:
         def data_loss(trained: Params) -> tuple[Tensor, Buffers]:
             return self._data_loss({**params, **trained}, buffers, batch, train=True)
 
-        grads, (loss, left) = grad_and_value(data_loss, has_aux=True)(self._trained(params))
+        grads, (loss, left) = grad_and_value(data_loss, self._trained(params))
         return grads, left, loss
 
     def _eager(

@@ -138,3 +138,10 @@ def test_an_impossible_division_is_refused_with_its_reason(spec, parts, message,
     with pytest.raises(ExperimentError) as caught:
         parse_partition(spec).split(labels, parts, 1)
     assert str(caught.value) == message
+
+
+def test_flower_datasets_draws_as_before(labels):
+    parse_partition("dirichlet(alpha=1)").split(labels, 3, 1)
+    from flwr_datasets.visualization import plot_label_distributions
+
+    assert plot_label_distributions.__module__.startswith("flwr_datasets.visualization")

@@ -13,10 +13,19 @@ import pytest
 import byzflower
 from command_line import COMMAND, QUICK, python
 
+UNUSED = {"torch._dynamo", "seaborn", "scipy", "sklearn", "matplotlib.pyplot", "ray"}
+"""Modules that take a second or so to import, and that a run in one process does without."""
+WATCHED = f"""import atexit, pathlib, sys
+def tell(): pathlib.Path("imported").write_text(" ".join({UNUSED} & set(sys.modules)))
+atexit.register(tell)
+{COMMAND}"""
+
 
 def test_a_real_process_runs_and_fails_as_promised(tmp_path):
-    done = python("-c", COMMAND, "run", *QUICK, "--rule", "median", "--out", "o", folder=tmp_path)
+    options = [o.replace("iid", "dirichlet(alpha=1)") for o in QUICK]
+    done = python("-c", WATCHED, "run", *options, "--rule", "median", "--out", "o", folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "imported").read_text() == ""
     assert "median" in done.stdout
     assert "WARNING" not in done.stderr
     assert "INFO" not in done.stderr
