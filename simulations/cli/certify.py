@@ -35,7 +35,10 @@ def command(
         bool, typer.Option("--json", help="one JSON object on stdout; unbounded numbers are null")
     ] = False,
     plot: Annotated[
-        bool, typer.Option("--plot", help="draw λ, κ and learning errors; no RULE needed")
+        bool,
+        typer.Option(
+            "--plot", help="draw λ and κ of RULE; without one of all, and learning errors"
+        ),
     ] = False,
     replay: Annotated[
         Path | None, typer.Option(help="run a saved input (.npz) again; no RULE needed")
@@ -206,5 +209,8 @@ def _plot(n: int, dimension: int | None, found: list[Certificate], folder: Path)
     if n < 3:
         raise typer.BadParameter(f"--plot needs n ≥ 3; found n = {n}", param_hint="--n")
     plot_coefficients(n, folder / "coefficients.png", d=dimension, found=found)
-    plot_learning_error(n, folder / "learning_error.png")
-    typer.echo(f"plots: {folder / 'coefficients.png'}, {folder / 'learning_error.png'}", err=True)
+    drawn = [folder / "coefficients.png"]
+    if not found:
+        drawn.append(folder / "learning_error.png")
+        plot_learning_error(n, drawn[-1])
+    typer.echo(f"plots: {', '.join(map(str, drawn))}", err=True)
