@@ -20,6 +20,7 @@ from byzflower.gram import Array, Measured, measure
 from byzflower.kernels import Reduction, reduce
 from byzflower.lengths import Lengths
 from byzflower.order import order_of_content
+from byzflower.symmetric import squared_distances, symmetric_product
 from byzflower.threads import on_threads
 from byzflower.updates import Block, Piece, Updates, packed
 
@@ -120,7 +121,9 @@ class Geometry:
         kept = np.flatnonzero(measured.finite[: updates.n])
         generators = np.concatenate([[0], kept + 1, [updates.n + 1] if center.size else []])
         index = generators.astype(np.intp)
-        gamma = measured.gamma[np.ix_(index, index)]
+        gamma = measured.gamma
+        if len(index) < len(gamma):
+            gamma = gamma[np.ix_(index, index)]
         return cls(updates, kept, gamma, None, bool(center.size), measured.unit)
 
     @property
@@ -234,12 +237,14 @@ class Geometry:
         """
         if self._scales is not None:
             return self._scaled_gram(self._scales)
-        gram: Array = self._images @ self._centred.T
-        return (gram + gram.T) / 2
+        return symmetric_product(self._images, self._centred)
 
     def _scaled_gram(self, scales: Array) -> Array:
         own = slice(1, self.n + 1)
-        gram: Array = self.gamma[own, own] * scales
+        gram: Array = self.gamma[own, own]
+        if (scales == 1.0).all():
+            return gram
+        gram = gram * scales
         gram *= scales[:, None]
         centre = scales - np.median(scales)
         if centre.any():
@@ -251,9 +256,19 @@ class Geometry:
 
     @cached_property
     def _centred(self) -> Array:
-        c = self.coefficients.copy()
-        c[:, 0] -= np.median(c[:, 0])
-        return c
+        """Coefficients of the rows' differences from a point near most of them.
+
+        Where most rows agree on a coefficient they have none, and no error from that generator.
+        """
+        centred: Array = self.coefficients - self._middle
+        return centred
+
+    @cached_property
+    def _middle(self) -> Array:
+        """Upper medians of the coefficients, shape (N + 1,)."""
+        half = self.n // 2
+        middle: Array = np.partition(self.coefficients, half, axis=0)[half]
+        return middle
 
     @cached_property
     def _images(self) -> Array:
@@ -281,11 +296,7 @@ class Geometry:
 
     def squared_distances(self) -> Array:
         """‖x_i − x_j‖² for all pairs of current rows, shape (n, n), clamped at 0."""
-        gram = self.centred_gram
-        diagonal = np.diag(gram)
-        squared = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * gram, 0.0)
-        np.fill_diagonal(squared, 0.0)
-        return squared
+        return squared_distances(self.centred_gram)
 
     def distances_to(self, weights: Array, center: float = 0.0) -> Array:
         """‖x_i − z‖ to z = Σ w_j x_j + center · v_0 for every current row, shape (n,)."""
@@ -301,8 +312,7 @@ class Geometry:
         if scales is None and not target.any():
             return self._squares(self.coefficients)
         if scales is None:
-            target = target.copy()
-            target[0] -= np.median(self.coefficients[:, 0])
+            target = target - self._middle
             squares = (self._images * self._centred).sum(axis=1) - 2 * (self._images @ target)
             return np.maximum(squares + float(target @ self.gamma @ target), 0.0)
         # Row i's vector is s_i (e_0 + e_i): a form in e_0, e_i and the target's own generators.

@@ -18,6 +18,7 @@ import torch
 
 from byzflower.kernels.cpu.gram import CentredRows
 from byzflower.order import ranks_of_bytes
+from byzflower.symmetric import mirrored
 from byzflower.threads import on_threads
 from byzflower.updates import Piece, Updates, packed
 
@@ -35,6 +36,7 @@ _SAMPLE_ELEMENTS = 1 << 15  # read to guess a centre; more would start torch's t
 _CHUNK_ELEMENTS, _WIDEST = 1 << 22, 1 << 16
 _COPIED_ELEMENTS = 1 << 20  # where a chunk is copied to float64, a few times and in each thread
 _WORTH_COMPILING = 1 << 15  # elements
+_BAND = 256  # rows whose distances to all others exist at a time
 
 
 @dataclass(frozen=True)
@@ -187,11 +189,14 @@ def _about_majority(
     for _ in range(_RECENTRINGS):
         product = products(middle)
         lengths = np.diag(product)[1 : n + 1]
-        with np.errstate(invalid="ignore"):  # rows of NaN, or too large for float32
-            apart = lengths[:, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1]
-        if good is not None:
-            apart = np.where(good[:n] & good[:n, None], apart, np.inf)
-        radii = np.partition(apart, n // 2, axis=1)[:, n // 2]
+        radii = np.empty(n)
+        for low in range(0, n, _BAND):
+            band = slice(low, min(n, low + _BAND))
+            with np.errstate(invalid="ignore"):  # rows of NaN, or too large for float32
+                apart = lengths[band, None] + lengths - 2 * product[1 : n + 1, 1 : n + 1][band]
+            if good is not None:
+                apart = np.where(good[:n] & good[band, None], apart, np.inf)
+            radii[band] = np.partition(apart, n // 2, axis=1)[:, n // 2]
         best = int(np.nanargmin(radii)) if not np.isnan(radii).all() else middle
         if not radii[middle] > _FAR * max(radii[best], 0.0):
             break
@@ -215,7 +220,7 @@ def _products(rows: torch.Tensor) -> Callable[[int], Array]:
     def about(middle: int) -> Array:
         centred = torch.cat([rows[middle : middle + 1], distinct - rows[middle]])
         product: Array = (centred @ centred.T).double().cpu().numpy()
-        product = np.tril(product) + np.tril(product, -1).T
+        product = mirrored(product)
         if places is not None:
             index = np.concatenate([[0], places + 1])
             product = product[np.ix_(index, index)]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from byzflower.geometry import Geometry
+from byzflower.geometry import Array, Geometry
 from byzflower.plans import Mixing
 from byzflower.registry import register
 from byzflower.steps import PreAggregator
@@ -24,9 +25,9 @@ class NNM(PreAggregator):
     For trimmed mean, median, geometric median and multi-Krum*, the composition is
     (f, κ)-robust with κ ≤ 8f/(n−f) · (1 + (1 + f/(n−2f))²) (ARC, Lemma 2.5).
 
-    Costs n²d/2 products for the Gram matrix and O(n² log n); a distance-based step after it 2n³ to
-    mix that matrix. O(n²) memory. The mixed rows, n²d products, are
-    computed only for coordinate-wise rules.
+    Costs n²d/2 products for the Gram matrix and O(n²); a distance-based step after it 1.5n³
+    products to mix that matrix. O(n²) memory. The mixed rows, n²d products, are computed only for
+    coordinate-wise rules.
 
     >>> import torch
     >>> import byzflower as bf
@@ -44,7 +45,18 @@ class NNM(PreAggregator):
         squared = geometry.squared_distances()
         np.fill_diagonal(squared, -1.0)
         count = geometry.n - f
-        nearest = np.argsort(squared, axis=1, kind="stable")[:, :count]
-        matrix = np.zeros_like(squared)
-        np.put_along_axis(matrix, nearest, 1 / count, axis=1)
-        return Mixing(matrix, f)
+        return Mixing(_least(squared, count) * (1 / count), f)
+
+
+def _least(values: Array, count: int) -> npt.NDArray[np.bool_]:
+    """Which are the ``count`` least of each row; of equals the first.
+
+    >>> _least(np.array([[3.0, 1.0, 1.0, 0.0]]), 2)
+    array([[False,  True, False,  True]])
+    """
+    limit = np.partition(values, count - 1, axis=1)[:, count - 1 : count]
+    least: npt.NDArray[np.bool_] = values <= limit
+    for row in np.flatnonzero(np.count_nonzero(least, axis=1) > count):
+        ties = np.flatnonzero(values[row] == limit[row])
+        least[row, ties[count - np.count_nonzero(least[row]) :]] = False
+    return least

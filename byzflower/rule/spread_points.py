@@ -19,7 +19,7 @@ __all__ = ["are_spread", "median_of_spread", "tightest_majority"]
 
 _STEPS = 30
 _SOLVES = 30  # products with the Hessian for one step of Newton's
-_CERTAIN = 1e4  # squared distances this far above their noise have four digits
+_CERTAIN = 256.0  # squared distances this far above bounds on their noise have digits to spare
 _CANCELLED = 1e-6  # and so have squares this far above the rounding of their terms
 _ALIGNED = 0.5  # mean squared cosine between directions from which on they are nearly on a line
 _DAMPING = (1.0, 0.5, 0.25, 0.125)
@@ -129,7 +129,7 @@ class _Iterate:
 
     @property
     def too_near(self) -> bool:
-        """Whether z is too near to a point for four digits of their distance."""
+        """Whether z is too near to a point to tell their distance."""
         terms = np.diag(self.gram) + abs(float(self.weights @ self.products))
         blur = (self.errors + float(np.abs(self.weights) @ self.errors)) ** 2
         far = (self.squares > _CERTAIN * blur) & (self.squares > _CANCELLED * terms)

@@ -113,6 +113,9 @@ def _solved(grams: Array, noises: Array, gap: float) -> tuple[Array, Array, Inde
 
 def _solved_alone(gram: Array, noise: Array, gap: float) -> tuple[Array, Array, Index]:
     """Solve one problem of many points; O(n²) numbers exist at a time."""
+    at_origin = np.diag(gram) <= noise
+    if 2 * np.count_nonzero(at_origin) > len(gram):
+        return at_origin[None] / at_origin.sum(), np.zeros(1), np.zeros(1, dtype=np.intp)
     majority = tightest_majority(gram)
     if are_spread(gram, majority) and (found := median_of_spread(gram, noise, majority, gap)):
         return found[0][None], np.array([found[2]]), np.array([found[3]])

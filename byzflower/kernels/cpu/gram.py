@@ -21,6 +21,7 @@ from byzflower.kernels.cpu.compiler import Function, available
 from byzflower.kernels.cpu.element import Element, name_of
 from byzflower.kernels.cpu.emitter import DOUBLE, INDEX, POINTER, Emitter, Value
 from byzflower.kernels.reduction import Block
+from byzflower.symmetric import mirrored
 
 __all__ = ["CentredRows"]
 
@@ -105,8 +106,7 @@ class CentredRows:
                 work.ctypes.data,
                 out.ctypes.data,
             )
-        lower = np.tril(out[:count, :count])
-        return lower + np.tril(lower, -1).T
+        return mirrored(out[:count, :count])
 
 
 @cache
