@@ -47,6 +47,7 @@ class Aggregator(ABC):
         *,
         rng: torch.Generator | None = None,
         center: torch.Tensor | None = None,
+        distances: bool = False,
     ) -> Explanation:
         """Aggregate, and say how.
 
@@ -61,6 +62,9 @@ class Aggregator(ABC):
             Source of randomness; the operating system's entropy by default.
         center
             Vector (d,) for rules with ``needs_center``: usually the previous aggregate.
+        distances
+            Whether to measure each row's distance to the aggregate, at little more than the
+            aggregate's own cost.
 
         Returns
         -------
@@ -83,7 +87,7 @@ class Aggregator(ABC):
         >>> found.value, found.steps[0].note
         (tensor([2.]), {'selected': (1,)})
         """
-        return self._explain(Updates.of(x), f, rng, center)
+        return self._explain(Updates.of(x), f, rng, center, distances)
 
     @abstractmethod
     def _explain(
@@ -92,6 +96,7 @@ class Aggregator(ABC):
         f: int,
         rng: torch.Generator | None,
         center: torch.Tensor | None,
+        distances: bool,
     ) -> Explanation:
         """Do what :meth:`explain` says of its arguments."""
 

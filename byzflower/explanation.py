@@ -47,6 +47,9 @@ class Explanation:
         in; after bucketing or resampling, as these leave them.
     n : int
         Rows passed in.
+    distances : torch.Tensor or None
+        Distance of each row to the aggregate, shape (n,), float64, where it was asked for; without
+        meaning for rows that are not ``kept``.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class Explanation:
     kept: tuple[int, ...]
     steps: tuple[StepReport, ...]
     n: int
+    distances: torch.Tensor | None = None
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one record a row: ``row``, ``finite``, ``weight`` (or None) and ``clipped``."""

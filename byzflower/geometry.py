@@ -8,7 +8,7 @@ from the matrix without reading the updates again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -17,12 +17,11 @@ import numpy.typing as npt
 import torch
 
 from byzflower.gram import Array, Measured, measure
-from byzflower.kernels import Reduction, reduce
+from byzflower.kernels import Gaps, Reduction, reduce
 from byzflower.lengths import Lengths
 from byzflower.order import order_of_content
 from byzflower.symmetric import squared_distances, symmetric_product
-from byzflower.threads import on_threads
-from byzflower.updates import Block, Piece, Updates, packed
+from byzflower.updates import Block, Updates
 
 __all__ = ["Array", "Geometry", "finite_rows"]
 
@@ -130,6 +129,11 @@ class Geometry:
     def matrix(self) -> Array:
         """The current rows as combinations of the kept original rows, shape (n, len(kept))."""
         return np.eye(len(self.kept)) if self._matrix is None else self._matrix
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether distances follow from a Gram matrix."""
+        return self._gamma is not None
 
     @property
     def is_mixed(self) -> bool:
@@ -427,13 +431,13 @@ def finite_rows(updates: Updates) -> npt.NDArray[np.bool_]:
     """
     finite = torch.ones(updates.n, dtype=torch.bool, device=updates.device)
     # A finite sum has finite terms.
-    sums: Iterable[torch.Tensor]
-    if updates.bases[0] is None:
-        sums = map(_sums_of_block, updates.blocks)
+    bases = [base for base in updates.bases if base is not None]
+    if bases:
+        squares = Gaps(updates.blocks, [None] * len(bases), bases).squares()
+        finite = torch.from_numpy(np.isfinite(squares)).to(updates.device)
     else:
-        sums = on_threads(_sums_of_range, list(updates.ranges()))
-    for part in sums:
-        finite &= torch.isfinite(part)
+        for block in updates.blocks:
+            finite &= torch.isfinite(_sums_of_block(block))
     if not bool(finite.all()):
         finite[:] = True
         for _, chunk in updates.chunks():
@@ -449,14 +453,6 @@ def _sums_of_block(block: Block) -> torch.Tensor:
     if isinstance(block, torch.Tensor):
         return block.sum(dim=1, dtype=wide)
     return torch.stack([row.sum(dtype=wide) for row in block])
-
-
-def _sums_of_range(pieces: list[Piece]) -> torch.Tensor:
-    rows = packed(pieces)
-    if rows.device.type != "cpu":
-        return rows.sum(dim=1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return torch.from_numpy(rows.numpy().sum(axis=1))  # on this thread alone
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

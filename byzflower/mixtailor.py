@@ -162,12 +162,13 @@ class MixTailor(Configured, Aggregator):
         f: int,
         rng: torch.Generator | None,
         center: torch.Tensor | None,
+        distances: bool,
     ) -> Explanation:
         # A row that is removed for NaN or Inf takes one from n and from f, which no member minds.
         self.check(updates.n, f)
         members = self.defined_members(updates.n, f)
         drawn = members[_draw(len(members), rng)]
-        found = drawn.explain(updates, f, rng=rng, center=center)
+        found = drawn.explain(updates, f, rng=rng, center=center, distances=distances)
         note = {"drawn": drawn.spec, "pool": len(members)}
         report = StepReport(self.name, self.spec, updates.n, f, note)
         return replace(found, steps=(report, *found.steps))

@@ -81,7 +81,7 @@ class Part:
     def carry_out(self, plan: Plan, kept: Index, unit: float) -> float:
         """Make the part's columns of the aggregate; return their length."""
         geometry = Geometry(self._updates, kept, None, unit=unit)
-        self._value, _ = carry_out(plan, geometry, self._updates, self._center)
+        self._value = carry_out(plan, geometry, self._updates, self._center).value
         return length_of(self._value, unit)
 
     def scale(self, factor: float) -> None:

@@ -11,17 +11,19 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from byzflower.geometry import Array, Geometry
-from byzflower.kernels import Reduction, reduce
+from byzflower.kernels import Gaps, Reduction, reduce
 from byzflower.updates import Updates
 
 __all__ = [
     "Mixing",
+    "Outcome",
     "Plan",
     "Reduced",
     "Voted",
@@ -159,31 +161,79 @@ def original_weights(plan: Plan, geometry: Geometry, n: int) -> torch.Tensor | N
     return weights
 
 
+class Outcome(NamedTuple):
+    """An aggregate (d,), the backend of its reduction's kernel, and, if asked for, distances.
+
+    The distances (n,) are those of all rows to the aggregate; of rows that are not finite they say
+    nothing.
+    """
+
+    value: torch.Tensor
+    backend: str | None = None
+    distances: Array | None = None
+
+
 def carry_out(
-    plan: Plan, geometry: Geometry, updates: Updates, center: torch.Tensor | None
-) -> tuple[torch.Tensor, str | None]:
-    """Compute the aggregate, shape (d,); also name the backend of a reduction's kernel."""
+    plan: Plan,
+    geometry: Geometry,
+    updates: Updates,
+    center: torch.Tensor | None,
+    *,
+    distances: bool = False,
+) -> Outcome:
+    """Compute the aggregate.
+
+    Distances to it follow from the Gram matrix if the plan has weights, else they are measured
+    while it is made; only where nothing was measured before, or where it is clipped or made of
+    votes, are the rows read for them.
+    """
     if isinstance(plan, Weighted):
-        weights = np.zeros(updates.n)
-        weights[geometry.kept] = plan.weights
-        extra = None if center is None or plan.center == 0 else center * plan.center
-        return updates.combine(weights, extra, finite=len(geometry.kept) == updates.n), None
+        outcome = Outcome(_weigh(plan, geometry, updates, center))
+        if distances and geometry.is_measured:
+            found = np.full(updates.n, np.nan)
+            found[geometry.kept] = geometry.distances_to(plan.weights, plan.center)
+            return outcome._replace(distances=found * geometry.unit)
+    else:
+        outcome = _reduce(plan, geometry, updates, distances=distances)
+        factor = 1.0
+        if plan.longest < math.inf:
+            factor = shortening(length_of(outcome.value, geometry.unit), plan.longest)
+        if factor < 1.0:
+            outcome.value.mul_(factor)
+            outcome = outcome._replace(distances=None)
+    if distances and outcome.distances is None:
+        gaps = Gaps.to(outcome.value, updates.blocks, updates.bases)
+        return outcome._replace(distances=np.sqrt(gaps.squares()))
+    return outcome
+
+
+def _weigh(
+    plan: Weighted, geometry: Geometry, updates: Updates, center: torch.Tensor | None
+) -> torch.Tensor:
+    weights = np.zeros(updates.n)
+    weights[geometry.kept] = plan.weights
+    extra = None if center is None or plan.center == 0 else center * plan.center
+    return updates.combine(weights, extra, finite=len(geometry.kept) == updates.n)
+
+
+def _reduce(
+    plan: Reduced | Voted, geometry: Geometry, updates: Updates, *, distances: bool
+) -> Outcome:
     out = torch.empty(updates.d, dtype=updates.dtype, device=updates.device)
     if isinstance(plan, Voted):
         _vote(plan, geometry, updates, out)
-        backend = None
-    else:
-        backend = reduce(
-            updates.blocks,
-            plan.reduction,
-            out=out,
-            mixing=plan.selection,
-            rows=geometry.kept.tolist(),
-            bases=updates.bases,
-        )
-    if plan.longest < math.inf:
-        out *= shortening(length_of(out, geometry.unit), plan.longest)
-    return out, backend
+        return Outcome(out)
+    squares = np.zeros(updates.n) if distances else None
+    backend = reduce(
+        updates.blocks,
+        plan.reduction,
+        out=out,
+        mixing=plan.selection,
+        rows=geometry.kept.tolist(),
+        bases=updates.bases,
+        squares=squares,
+    )
+    return Outcome(out, backend, None if squares is None else np.sqrt(squares))
 
 
 def length_of(vector: torch.Tensor, unit: float = 1.0) -> float:

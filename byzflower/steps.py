@@ -189,8 +189,9 @@ class Rule(Step, Aggregator):
         f: int,
         rng: torch.Generator | None,
         center: torch.Tensor | None,
+        distances: bool,
     ) -> Explanation:
-        return Pipeline((), self)._explain(updates, f, rng, center)
+        return Pipeline((), self)._explain(updates, f, rng, center, distances)
 
 
 @dataclass(frozen=True)
@@ -264,17 +265,20 @@ class Pipeline(Aggregator):
         f: int,
         rng: torch.Generator | None,
         center: torch.Tensor | None,
+        distances: bool,
     ) -> Explanation:
         center = _checked_center(center, updates) if self.needs_center else None
         geometry = Geometry.of(updates, center=center, gram=self.needs_gram)
         decision = self.decide(geometry, remaining_faults(updates, geometry, f, self), rng)
         weights = original_weights(decision.plan, geometry, updates.n)
-        value, backend = carry_out(decision.plan, geometry, updates, center)
+        made = carry_out(decision.plan, geometry, updates, center, distances=distances)
         kept = tuple(geometry.kept.tolist())
         *earlier, last = self._rows_as_passed_in(decision)
-        if backend is not None:
-            last = dataclasses.replace(last, note={**last.note, "backend": backend})
-        return Explanation(value, weights, decision.f, kept, (*earlier, last), updates.n)
+        if made.backend is not None:
+            last = dataclasses.replace(last, note={**last.note, "backend": made.backend})
+        steps = (*earlier, last)
+        lengths = None if made.distances is None else torch.from_numpy(made.distances)
+        return Explanation(made.value, weights, decision.f, kept, steps, updates.n, lengths)
 
     def _rows_as_passed_in(self, decision: Decision) -> Iterator[StepReport]:
         """Turn row indices in the reports into those of the input.

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from byzflower.aggregator import Aggregator
 from byzflower.errors import InfeasibleError
 from byzflower.explanation import Explanation
-from byzflower.threads import on_threads
-from byzflower.updates import Piece, Updates, packed
 from byzflower.wire.payload import Payload
 
 from .rejections import Reason, Rejection, Reply
@@ -26,7 +22,6 @@ from .vetting import is_finite
 
 __all__ = ["Aggregation", "aggregate_replies"]
 
-_TILE_ELEMENTS = 1 << 18  # fit a core's cache
 _FARTHEST = 1e6  # median distances; keeps averages over rounds finite
 
 
@@ -98,7 +93,7 @@ def aggregate_replies(
     center : Tensor or None
         Previous aggregate, shape (d,), for rules with ``needs_center``.
     measure_distances : bool
-        Whether to read the updates once more for the distances.
+        Whether to measure the updates' distances to the aggregate.
     """
     replies = tuple(replies)
     if malformed > f:
@@ -116,7 +111,7 @@ def aggregate_replies(
     if center is not None:
         center = center.to(updates.device)
     try:
-        explanation = rule.explain(updates, f, rng=rng, center=center)
+        explanation = rule.explain(updates, f, rng=rng, center=center, distances=measure_distances)
     except Exception as error:  # InfeasibleError, or whatever hostile values provoke in a rule
         finite = [i for i, reply in enumerate(replies) if _is_finite(reply, model)]
         used, rejections = _split(replies, finite)
@@ -127,7 +122,7 @@ def aggregate_replies(
         f - len(rejections),
         rejections,
         explanation=explanation,
-        distances=_distances(updates, replies, explanation) if measure_distances else None,
+        distances=_distances(replies, explanation),
         shares=_shares(replies, explanation),
         clipped=_clipped(replies, explanation),
     )
@@ -149,30 +144,15 @@ def _split(
     return tuple(replies[row] for row in sorted(chosen)), rejections
 
 
-def _distances(
-    updates: Updates, replies: tuple[Reply, ...], explanation: Explanation
-) -> dict[int, float]:
-    ranges = list(updates.ranges(max(256, _TILE_ELEMENTS // updates.n)))
-    squares = sum(on_threads(partial(_squares, explanation.value), ranges), np.zeros(updates.n))
-    lengths = np.sqrt(squares)[list(explanation.kept)]
+def _distances(replies: tuple[Reply, ...], explanation: Explanation) -> dict[int, float] | None:
+    if explanation.distances is None:
+        return None
+    lengths = explanation.distances.numpy()[list(explanation.kept)]
     middle = float(np.median(lengths))
     relative = lengths / middle if 0 < middle < np.inf else np.where(lengths > 0, np.inf, 1.0)
     capped = np.nan_to_num(np.minimum(relative, _FARTHEST), nan=_FARTHEST)
     nodes = [replies[row].node_id for row in explanation.kept]
     return dict(zip(nodes, capped.tolist(), strict=True))
-
-
-def _squares(value: Tensor, pieces: list[Piece]) -> npt.NDArray[np.float64]:
-    """Squared distances to the aggregate over some of the columns, shape (n,)."""
-    rows, start = packed(pieces), pieces[0].offset
-    wide = torch.promote_types(rows.dtype, torch.float32)
-    part = value[start : start + rows.shape[1]].to(wide)
-    if rows.device.type != "cpu":
-        gaps = rows.to(wide) - part
-        return np.asarray(torch.linalg.vector_norm(gaps, dim=1).double().square().cpu())
-    with np.errstate(over="ignore", invalid="ignore"):  # of rows that are left out below
-        gap = rows.to(wide).numpy() - part.numpy()  # on this thread alone
-        return np.asarray(np.einsum("ij,ij->i", gap, gap), dtype=np.float64)
 
 
 def _shares(replies: tuple[Reply, ...], explanation: Explanation) -> dict[int, float] | None:

@@ -111,8 +111,7 @@ class Robust(Strategy):
     checkpoint : Checkpoint or None
         Where `start` saves the run, and whence it goes on after a crash; see `Checkpoint`.
     measure_distances : bool
-        Whether `conduct` records each update's distance to the aggregate; it takes one more pass
-        over the updates.
+        Whether `conduct` records each update's distance to the aggregate.
 
     Attributes
     ----------

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from byzflower.kernels import cpu, cuda, reference
+from byzflower.kernels.gaps import Gaps
 from byzflower.kernels.reduction import Block, Reduction
 from byzflower.kernels.source import Source
 
-__all__ = ["Block", "Reduction", "reduce"]
+__all__ = ["Block", "Gaps", "Reduction", "reduce"]
 
 
 def reduce(
@@ -26,6 +28,7 @@ def reduce(
     mixing: np.ndarray | Tensor | None = None,
     rows: Sequence[int] | None = None,
     bases: Sequence[Tensor | None] | None = None,
+    squares: npt.NDArray[np.float64] | None = None,
 ) -> str:
     """Reduce each column of the rows to one number.
 
@@ -46,6 +49,9 @@ def reduce(
     bases
         A tensor (c,) for each block that is taken from its rows before anything else, or None.
         Differences are formed in the compute dtype, a cacheful at a time.
+    squares
+        Filled, if given, with the squared distances of all of the blocks' rows to ``out``, shape
+        (n,); on CPUs they are formed while the rows are in the cache.
 
     Returns
     -------
@@ -67,11 +73,17 @@ def reduce(
     """
     source = Source.of(blocks, mixing, rows, bases)
     reduction.check(source.m)
+    gaps = None if squares is None else Gaps.to(out, source.blocks, source.bases)
+    found = None
     if cpu.worthwhile(source) and cpu.supports(source):
-        cpu.reduce(source, reduction, out)
-        return "llvm"
-    if cuda.worthwhile(source) and cuda.supports(source):
+        found = cpu.reduce(source, reduction, out, gaps)
+        backend = "llvm"
+    elif cuda.worthwhile(source) and cuda.supports(source):
         cuda.reduce(source, reduction, out)
-        return "triton"
-    reference.reduce(source, reduction, out)
-    return "torch"
+        backend = "triton"
+    else:
+        reference.reduce(source, reduction, out)
+        backend = "torch"
+    if squares is not None and gaps is not None:
+        squares[:] = gaps.squares() if found is None else found
+    return backend

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,6 +17,7 @@ from byzflower.kernels.cpu.compiler import available
 from byzflower.kernels.cpu.element import TILE, name_of
 from byzflower.kernels.cpu.frame import Kernel
 from byzflower.kernels.cpu.weights import Weights
+from byzflower.kernels.gaps import Gaps
 from byzflower.kernels.reduction import Reduction
 from byzflower.kernels.source import Source, compute_dtype
 from byzflower.threads import on_threads
@@ -44,14 +48,23 @@ def _sorts(source: Source) -> bool:
     return source.m <= _MOST_SORTED_ROWS and source.d >= 16 * source.m
 
 
-def reduce(source: Source, reduction: Reduction, out: Tensor) -> None:
-    """Fill ``out`` (d,) with the reduction of the source's columns, straight from its rows."""
-    _run(source, reduction, out)
+def reduce(
+    source: Source, reduction: Reduction, out: Tensor, gaps: Gaps | None = None
+) -> npt.NDArray[np.float64] | None:
+    """Fill ``out`` (d,) with the reduction of the source's columns, straight from its rows.
+
+    Return what ``gaps`` says of all columns, each part of them having just been made; or None.
+    """
+    squares = _run(source, reduction, out, gaps)
     if out.dtype == torch.float64 and not out.isfinite().all():  # a sum overflowed
         reference.reduce(source, reduction, out)
+        return None
+    return squares
 
 
-def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
+def _run(
+    source: Source, reduction: Reduction, out: Tensor, gaps: Gaps | None
+) -> npt.NDArray[np.float64] | None:
     spans: list[_Span] = []
     offset = 0
     dtypes = {compute_dtype(block) for block in source.blocks}
@@ -64,10 +77,13 @@ def _run(source: Source, reduction: Reduction, out: Tensor) -> None:
         if width:
             target = out[offset : offset + width]
             job = _Job.of(source, reduction, index, weights[compute_dtype(block)], target)
-            spans.extend(job.spans())
+            spans.extend(job.spans(None if gaps is None else gaps.columns))
         offset += width
 
-    on_threads(_Span.run, spans)
+    if gaps is None:
+        on_threads(_Span.run, spans)
+        return None
+    return sum(on_threads(partial(_Span.run_and_measure, gaps=gaps), spans), gaps.nothing)
 
 
 @dataclass(frozen=True)
@@ -102,9 +118,9 @@ class _Job:
             rows = rows[weights.order]
         return cls(source, reduction, index, kernel, weights, addresses(block, rows), out)
 
-    def spans(self) -> list[_Span]:
+    def spans(self, columns: int | None) -> list[_Span]:
         width = self.out.numel()
-        step = max(TILE, _SPAN_ELEMENTS // len(self.source.rows) // TILE * TILE)
+        step = columns or max(TILE, _SPAN_ELEMENTS // len(self.source.rows) // TILE * TILE)
         return [_Span(self, start, min(start + step, width)) for start in range(0, width, step)]
 
 
@@ -115,6 +131,11 @@ class _Span:
     job: _Job
     start: int
     stop: int
+
+    def run_and_measure(self, gaps: Gaps) -> npt.NDArray[np.float64]:
+        """Say what the rows' gaps to the results are, while both are in the cache."""
+        self.run()
+        return gaps.of(self.job.index, self.start, self.stop)
 
     def run(self) -> None:
         job, start, stop, width = self.job, self.start, self.stop, self.stop - self.start
