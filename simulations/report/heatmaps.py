@@ -27,9 +27,10 @@ def heatmaps(runs: DataFrame) -> Iterator[Panel]:
         if name in ("rule", "client", "assumed_f", "dataset", "model", "init_scale")
     ] or ["rule"]
     by = [*servers, "partition", "f"]
+    levels = servers if len(servers) > 1 else servers[0]  # pandas 2 warns of a list of one
     for measure in ("maximal", "final"):
         worst = worst_case(runs, by, measure)
-        groups = list(worst.groupby(level=servers, sort=False, dropna=False))[:_MOST_MAPS]
+        groups = list(worst.groupby(level=levels, sort=False, dropna=False))[:_MOST_MAPS]
         rows = worst.index.unique("partition")
         figure, axes = grid_of_axes(len(groups), height=1.0 + 0.35 * len(rows))
         for place, (name, group) in zip(axes, groups, strict=True):
