@@ -15,15 +15,15 @@ from byzflower.clients.algorithms import Momentum, parse_client
 from ..experiment import Experiment
 from ..tasks import open_dataset, split_rows
 
-__all__ = ["byzfl_rounds"]
+__all__ = ["AGGREGATORS", "PREAGGREGATORS", "byzfl_rounds"]
 
-_AGGREGATORS = {
+AGGREGATORS = {
     "trimmed_mean": "TrMean",
     "median": "Median",
     "geometric_median": "GeometricMedian",
     "multi_krum_star": "MultiKrum",
 }
-_PREAGGREGATORS = {"arc": "ARC", "nnm": "NNM"}
+PREAGGREGATORS = {"arc": "ARC", "nnm": "NNM"}
 
 
 def byzfl_rounds(experiment: Experiment) -> Callable[[int], float] | None:
@@ -37,10 +37,8 @@ def byzfl_rounds(experiment: Experiment) -> Callable[[int], float] | None:
     import byzfl  # noqa: PLC0415  (optional)
 
     *before, rule = experiment.rule.split(" > ")
-    aggregator = {"name": _AGGREGATORS[rule], "parameters": {"f": experiment.f}}
-    earlier = [
-        {"name": _PREAGGREGATORS[name], "parameters": {"f": experiment.f}} for name in before
-    ]
+    aggregator = {"name": AGGREGATORS[rule], "parameters": {"f": experiment.f}}
+    earlier = [{"name": PREAGGREGATORS[name], "parameters": {"f": experiment.f}} for name in before]
     optimizer: dict[str, object] = {
         "model_name": "cnn_mnist",
         "device": experiment.device,

@@ -12,7 +12,8 @@ import torch
 from torch.func import vmap
 
 import byzflower as bf
-from byzflower.clients.algorithms import Batch, LocalStep
+from byzflower.clients.algorithms import Batch, Buffers, LocalStep, Params, State
+from byzflower.clients.algorithms.trees import map_tree
 
 from ..experiment import Experiment
 from ..runner import Round, run_experiment
@@ -23,6 +24,9 @@ from .measure import Row
 __all__ = ["ARC_MNIST", "DIGITS", "bench_end_to_end", "bench_engines", "bench_growth"]
 
 DIGITS = Experiment(rounds=30)
+
+_CELLS = 4
+"""Cells that differ in seed, rule or attack alone, whose clients could step together."""
 
 _AGREEMENT = 1e-3
 """Largest difference of our engines' test accuracies that counts as the same work."""
@@ -167,7 +171,10 @@ def _peer(experiment: Experiment) -> Run:
 
 
 def _limits(experiment: Experiment) -> dict[str, Run]:
-    """Return what nobody can beat: the honest clients' gradients alone, and one large batch."""
+    """Return what nobody can beat: the honest clients' gradients alone, and one large batch.
+
+    And the share of one of several cells whose clients step together, each cell with its own model.
+    """
     objective, algorithm = open_objective(experiment), make_algorithm(experiment)
     loader = TaskLoader(experiment, split_rows(experiment))
     params, buffers = objective.split(objective.initial())
@@ -178,14 +185,25 @@ def _limits(experiment: Experiment) -> dict[str, Run]:
     states = [algorithm.init_state(params) for _ in batches]
     eager = objective.with_autograd()
 
-    def vmapped() -> None:
-        stacked = Batch(*(torch.stack(part) for part in zip(*batches, strict=True)))
-        state = {name: torch.stack([s[name] for s in states]) for name in states[0]}
+    def stacked() -> tuple[Batch, State]:
+        batch = Batch(*(torch.stack(part) for part in zip(*batches, strict=True)))
+        return batch, {name: torch.stack([s[name] for s in states]) for name in states[0]}
 
-        def step(batch: Batch, state: dict[str, torch.Tensor]) -> LocalStep:
+    def step_of_all(params: Params, buffers: Buffers, batch: Batch, state: State) -> LocalStep:
+        def step(batch: Batch, state: State) -> LocalStep:
             return algorithm.local_step(objective, params, buffers, batch, state)
 
-        vmap(step, randomness="different")(stacked, state)
+        result: LocalStep = vmap(step, randomness="different")(batch, state)
+        return result
+
+    def vmapped() -> None:
+        step_of_all(params, buffers, *stacked())
+
+    together = (params, buffers, *stacked())
+    cells = [map_tree(lambda t: torch.stack([t] * _CELLS), part) for part in together]
+
+    def cells_vmapped() -> None:
+        vmap(step_of_all, randomness="different")(*cells)
 
     def one_by_one() -> None:
         for batch, state in zip(batches, states, strict=True):
@@ -209,7 +227,11 @@ def _limits(experiment: Experiment) -> dict[str, Run]:
         "one large batch": large_batch,
         "aggregation alone": aggregate,
     }
-    return {name: _timed(work, experiment.threads) for name, work in limits.items()}
+    timed = {name: _timed(work, experiment.threads) for name, work in limits.items()}
+    joint = _timed(cells_vmapped, experiment.threads)
+    return timed | {
+        f"clients of {_CELLS} cells, vmapped, a cell": lambda: (joint()[0] / _CELLS, None)
+    }
 
 
 def _timed(work: Callable[[], None], threads: int, calls: int = 10) -> Run:

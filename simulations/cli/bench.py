@@ -29,6 +29,7 @@ class Suite(StrEnum):
     end_to_end = "end-to-end"
     strategies = "strategies"
     startup = "startup"
+    sweep = "sweep"
     robustness = "robustness"
 
 
@@ -54,7 +55,8 @@ def command(
     Subjects run in turn, and a ratio is the median over repetitions of the pairwise ratios; where
     results disagree no ratio is printed. Peers are measured where they are installed (ByzFL by the
     `bench` extra); of what Flower ships, its own strategies. `robustness` sets a corpus of hostile
-    replies against Flower's strategies and `Robust`, and writes a page.
+    replies against Flower's strategies and `Robust`, and writes a page. `sweep` runs a grid on all
+    cores, at most three times, and one of 54 cells in ByzFL's own benchmark, once: ten minutes.
     """
     if suite is Suite.robustness:
         _robustness(out if out.suffix == ".md" else out / "robustness.md")
@@ -91,6 +93,13 @@ def _suite(
         return
     if suite is Suite.startup:
         yield from startup.bench_startup(repeats=repeats)
+        return
+    if suite is Suite.sweep:
+        from ..bench import sweep
+
+        yield sweep.bench_sweep(repeats=min(repeats, 3))
+        if (beside := sweep.bench_peer()) is not None:
+            yield beside
         return
     if suite is Suite.rules:
         yield from rules.bench_rules(rules.CASES, device=device, repeats=repeats)

@@ -20,12 +20,17 @@ from byzflower.simulations.bench import (
     rules,
     startup,
     strategies,
+    sweep,
     training,
 )
+from byzflower.simulations.bench.byzfl_benchmark import accuracies, write_benchmark
 from byzflower.simulations.bench.measure import compare, peak_memory, relative_difference
 from byzflower.simulations.cli import bench as command
 from byzflower.simulations.cli.app import app
+from byzflower.simulations.datasets import Dataset
 from byzflower.simulations.errors import ExperimentError
+from byzflower.simulations.sweep.cells import folder_of
+from byzflower.simulations.sweep.grid import expand
 
 TINY = ((9, 300, 2),)
 
@@ -253,3 +258,56 @@ def test_growth_is_of_rules_alone(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["bench", "startup", "--many", "--out", str(tmp_path)])
     assert done.exit_code == 2
     assert "needs the suite rules" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_sweep_is_measured_against_the_same_cells_one_by_one() -> None:
+    few = {**sweep.DIGITS_CELLS, "rounds": 2, "evaluate_every": 2, "attack": "sign_flip", "seed": 1}
+    rows = sweep.bench_sweep(few, repeats=1)
+    assert [row.subject for row in rows] == ["one by one, in one process", "byzflower sweep"]
+    assert all(row.ratio is not None and row.difference == 0 for row in rows)
+    assert rows[0].case == "2 cells: digits, 2 rounds"
+
+
+def test_a_grid_that_fails_is_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sweep, "_ONE_BY_ONE", "import sys; sys.exit(f'no {sys.argv[2]}')")
+    with pytest.raises(RuntimeError, match="ends with 1: no out"):
+        sweep._one_by_one({"rounds": 1}, tmp_path)
+
+
+def test_cells_one_by_one_end_with_the_first_that_fails(tmp_path: Path) -> None:
+    options = {"rounds": 1, "evaluate_every": 1, "rule": ["median", "krum"]}
+    file = sweep._written(options, tmp_path)
+    _, blocked = (folder_of(tmp_path, cell.experiment) for cell in expand(options))
+    blocked.parent.mkdir()
+    blocked.write_text("in the way")
+    with pytest.raises(ExperimentError, match=r"cell rule = krum: .*needs a writable folder"):
+        sweep.run_one_by_one(file, str(tmp_path))
+
+
+def test_byzfl_is_given_the_same_grid_and_the_same_images(tmp_path: Path) -> None:
+    vision = pytest.importorskip("torchvision")
+    rng = torch.Generator().manual_seed(1)
+    pixels = torch.randint(256, (6, 1, 28, 28), generator=rng)
+    images = (pixels / 255 - 0.1307) / 0.3081
+    labels = torch.arange(6)
+    data = Dataset("mnist10k", images[:4], labels[:4], images[4:], labels[4:], 10)
+    write_benchmark(sweep.MNIST_CELLS, data, tmp_path)
+    for train, rows in ((True, slice(4)), (False, slice(4, 6))):
+        found = vision.datasets.MNIST(tmp_path / "data", train=train)
+        assert torch.equal(found.data, pixels[rows].squeeze(1).byte())
+        assert found.targets.tolist() == labels[rows].tolist()
+    config = json.loads((tmp_path / "config.json").read_text())
+    axes = [config["benchmark_config"][name] for name in ("f", "data_distribution")]
+    axes += [config["aggregator"], config["attack"]]
+    assert math.prod(map(len, axes)) == len(expand(sweep.MNIST_CELLS)) == 54
+    assert [step["name"] for step in config["pre_aggregators"]] == ["ARC", "NNM"]
+
+
+def test_byzfl_s_best_accuracies_are_read(tmp_path: Path) -> None:
+    for name, line in (("a", "0.1,0.5,0.4"), ("b", "0.25,0.2,0.1")):
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "test_accuracy_tr_seed_1_dd_seed_1.txt").write_text(line)
+    assert accuracies(tmp_path) == [0.5, 0.25]
