@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Quiet
+
 if TYPE_CHECKING:
     from ..bench.measure import Row
     from ..results import ResultsFile
@@ -49,6 +51,7 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="print one JSON object a figure, not tables")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure medians and ratios against installed peers and against the limits.
 
@@ -59,7 +62,8 @@ def command(
     cores, at most three times, and one of 54 cells in ByzFL's own benchmark, once: ten minutes.
     """
     if suite is Suite.robustness:
-        _robustness(out if out.suffix == ".md" else out / "robustness.md")
+        page = out if out.suffix == ".md" else out / "robustness.md"
+        _robustness(page, quiet=quiet, as_json=as_json)
         return
     from ..bench import training  # Flower sets its level when imported
     from ..experiment import check_device
@@ -123,24 +127,29 @@ def _suite(
         yield from training.bench_end_to_end(experiment, repeats=repeats)
 
 
-def _robustness(out: Path) -> None:
+def _robustness(out: Path, *, quiet: bool, as_json: bool) -> None:
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from byzflower.testing.hostile import HOSTILE
 
     from ..bench.robustness import FINE, STRATEGIES, page, table
-    from .terminal import console
+    from .terminal import progress_console
 
     out.parent.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console()) as progress:
+    with Progress(*columns, console=progress_console(quiet=quiet)) as progress:
         bars = {name: progress.add_task(name, total=len(HOSTILE)) for name in STRATEGIES}
         cells = table(done=lambda strategy, kind: progress.advance(bars[strategy]))
     for name, column in cells.items():
-        fine = sum(found == FINE for found in column.values())
-        typer.echo(f"{name}: fine in {fine} of {len(column)}")
+        if as_json:
+            for kind, found in column.items():
+                row = {"strategy": name, "reply": kind, "found": found}
+                typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            fine = sum(found == FINE for found in column.values())
+            typer.echo(f"{name}: fine in {fine} of {len(column)}")
     out.write_text(page(cells), encoding="utf-8")
-    typer.echo(f"written to {out}")
+    typer.echo(f"written to {out}", err=as_json)
 
 
 def _many(results: ResultsFile, out: Path, *, as_json: bool) -> None:

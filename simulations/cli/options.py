@@ -1,4 +1,4 @@
-"""The options of an experiment as options of a command, from the one list of its fields."""
+"""Options that commands share; those of an experiment from the one list of its fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from ..errors import ExperimentError
 from ..experiment import CHOICES, Experiment
 from .completion import specs
 
-__all__ = ["experiment_options", "experiments", "misplaced"]
+__all__ = ["Quiet", "experiment_options", "experiments", "misplaced"]
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="show no progress")]
 
 
 def experiment_options(repeated: Mapping[str, Sequence[object]]) -> Callable[..., Any]:

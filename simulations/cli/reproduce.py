@@ -10,7 +10,8 @@ import typer
 
 from ..errors import ExperimentError
 from .completion import items, papers
-from .sweep import CheckpointEvery, Jobs, Part, RayAddress, run_grid
+from .options import Quiet
+from .sweep import AsJson, CheckpointEvery, Jobs, Part, RayAddress, run_grid
 
 __all__ = ["Scale", "command"]
 
@@ -49,6 +50,8 @@ def command(
     ray_address: RayAddress = None,
     part: Part = None,
     checkpoint_every: CheckpointEvery = 25,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run what a paper's table or figure shows, and report it beside the paper's numbers.
 
@@ -56,7 +59,7 @@ def command(
     run.
     """
     if listed:
-        _list(data_dir)
+        _list(data_dir, as_json=as_json)
         return
     if paper is None or item is None:
         raise ExperimentError("`reproduce` needs a paper and an item; --list shows them")
@@ -72,10 +75,15 @@ def command(
 
         panels = KINDS[found.kind](found.scales[scale])
         report = Report(found.heading, panels, command_line(), versions(), [found.finding])
-        typer.echo(f"report: {report.write(folder / 'report')}")
+        typer.echo(f"report: {report.write(folder / 'report')}", err=True)
+        if as_json:
+            for panel in panels:
+                rows = panel.table.assign(panel=panel.name)
+                typer.echo(rows.to_json(orient="records", lines=True, force_ascii=False), nl=False)
         return
     grid = found.grid(scale, **({} if data_dir is None else {"data_dir": data_dir}))
     options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
+    options |= {"quiet": quiet, "as_json": as_json}
     try:
         run_grid(grid, folder, found.said(scale), part=part, report=True, **options)
     except ExperimentError as error:
@@ -84,17 +92,26 @@ def command(
         raise
 
 
-def _list(data_dir: str | None) -> None:
+def _list(data_dir: str | None, *, as_json: bool) -> None:
+    import json
+
     from rich.markup import escape
     from rich.table import Table
 
     from ..reproduction.items import SCALES, all_items
     from .terminal import console
 
+    heads = ("paper", "item", *SCALES, "what")
     table = Table(box=None, pad_edge=False)
-    for head in ("paper", "item", *SCALES, "what"):
+    for head in heads:
         table.add_column(head, overflow="fold")
     for item in all_items():
         states = (item.state(scale, data_dir) for scale in SCALES)
-        table.add_row(*map(escape, (item.paper, item.name, *states, item.title)))
+        row = (item.paper, item.name, *states, item.title)
+        if as_json:
+            typer.echo(json.dumps(dict(zip(heads, row, strict=True)), ensure_ascii=False))
+        else:
+            table.add_row(*map(escape, row))
+    if as_json:
+        return
     console().print(table)

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ExperimentError, unknown
 from ..experiment import Experiment, by_field, read_toml
-from .options import experiment_options, experiments
+from .options import Quiet, experiment_options, experiments
 from .own import import_own
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(
             autocompletion=lambda: ["tensorboard", "wandb"],
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="show no progress")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print one JSON object a run, not a table")
     ] = False,

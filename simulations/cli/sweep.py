@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ExperimentError
+from .options import Quiet
 from .own import import_own
 
 if TYPE_CHECKING:
     from ..sweep.engine import Progress
     from ..sweep.grid import Cell, Grid
 
-__all__ = ["command", "run_grid"]
+__all__ = ["AsJson", "CheckpointEvery", "Jobs", "Part", "RayAddress", "command", "run_grid"]
 
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="worker processes [default: one a CPU]")
@@ -35,6 +36,8 @@ CheckpointEvery = Annotated[
     ),
 ]
 
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a cell at the end")]
+
 
 def command(
     file: Annotated[Path, typer.Argument(help="TOML file of options; every list is an axis")],
@@ -47,6 +50,8 @@ def command(
     part: Part = None,
     checkpoint_every: CheckpointEvery = 25,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run every combination of a file's lists, each once.
 
@@ -59,7 +64,8 @@ def command(
     grid = read_grid(file, import_own)
     folder = out or Path("runs") / file.stem
     options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
-    run_grid(grid, folder, {}, part=part, report=report, **options)
+    told = {"quiet": quiet, "as_json": as_json}
+    run_grid(grid, folder, {}, part=part, report=report, **told, **options)
 
 
 def run_grid(
@@ -69,6 +75,8 @@ def run_grid(
     *,
     part: str | None,
     report: bool,
+    quiet: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Check and run cells with their progress on the screen, then write the report of all.
@@ -78,13 +86,12 @@ def run_grid(
     typer.Exit
         With 130 after Ctrl-C, with 1 if cells failed.
     """
-    from rich.console import Console
-
     from ..sweep.cells import check
     from ..sweep.engine import run_cells
     from ..sweep.manifest import Manifest
+    from .terminal import progress_console
 
-    screen = Console(stderr=True)
+    screen = progress_console(quiet=quiet)
     chosen = _part(grid.cells, part)
     check(grid.cells)
     Manifest.of(grid, paper).write(folder)
@@ -96,8 +103,9 @@ def run_grid(
         screen.print(f"interrupted; the same command goes on in {folder}", soft_wrap=True)
         raise typer.Exit(130) from None
     for label, cause in ended.causes.items():
-        line = f"failed twice: {label}: {cause}"
-        screen.print(line, soft_wrap=True, markup=False, highlight=False)
+        typer.echo(f"failed twice: {label}: {cause}", err=True)
+    if as_json:
+        _print_objects(chosen, folder, ended.causes)
     screen.print(f"results in {folder}", soft_wrap=True, markup=False, highlight=False)
     if report and part is None:
         from ..report.page import write_report
@@ -105,6 +113,17 @@ def run_grid(
         screen.print(f"report: {write_report(folder)}", soft_wrap=True, highlight=False)
     if ended.causes:
         raise typer.Exit(1)
+
+
+def _print_objects(cells: Sequence[Cell], sweep: Path, causes: Mapping[str, str]) -> None:
+    from ..results import as_json
+    from ..sweep.cells import folder_of, run_of
+
+    for cell in cells:
+        run = run_of(folder_of(sweep, cell.experiment))
+        found = {} if run is None else {**run.config, **(run.summary or {})}
+        failed = {"failed": causes[cell.label]} if cell.label in causes else {}
+        typer.echo(as_json({"cell": cell.label, **found, **failed}))
 
 
 def _part(cells: Sequence[Cell], part: str | None) -> Sequence[Cell]:

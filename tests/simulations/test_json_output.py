@@ -9,6 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from byzflower.simulations.cli.app import app
+from byzflower.simulations.sweep.cells import folder_of
+from byzflower.simulations.sweep.engine import run_cell
+from byzflower.simulations.sweep.grid import expand
 
 
 def objects(*arguments: str) -> list[dict[str, object]]:
@@ -43,3 +46,29 @@ def test_a_run_that_diverges_says_in_which_round(tmp_path: Path) -> None:
     assert "mean: diverged by round 1" in " ".join(result.stderr.split())
     (broken,) = objects("run", *options, "--out", str(tmp_path / "b"), "--json")
     assert broken["diverged"] == 1
+
+
+def test_sweep_has_a_line_a_cell_and_quiet_says_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = {"rounds": 1, "n": 5, "f": 1, "model": "softmax", "rule": ["median", "mean"]}
+    for cell in expand(grid):
+        run_cell(cell.experiment, folder_of(tmp_path / "out", cell.experiment))
+    lines = [f"{key} = {json.dumps(value)}" for key, value in grid.items()]
+    (tmp_path / "grid.toml").write_text("\n".join(lines))
+    cells = objects(
+        *("sweep", str(tmp_path / "grid.toml"), "--out", str(tmp_path / "out")),
+        *("--json", "--quiet", "--no-report"),
+    )
+    assert [(cell["cell"], cell["rule"]) for cell in cells] == [
+        ("rule = median", "median"),
+        ("rule = mean", "mean"),
+    ]
+    assert all(isinstance(cell["accuracy"], float) for cell in cells)
+    assert capfd.readouterr().err == ""
+
+
+def test_reproduce_has_a_line_a_row(tmp_path: Path) -> None:
+    rows = objects("reproduce", "rs-byrd-saga", "figure-2", "--out", str(tmp_path), "--json")
+    assert {row["panel"] for row in rows} == {"learning-error"}
+    assert (tmp_path / "report" / "index.html").is_file()
