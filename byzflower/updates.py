@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from byzflower.kernels import Reduction, reduce
-from byzflower.kernels.source import differences
+from byzflower.kernels.source import SUMMANDS, differences
 
 __all__ = ["Block", "Piece", "Rows", "Updates", "packed", "stacked_view"]
 
@@ -53,7 +53,6 @@ class Piece(NamedTuple):
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TINY = 1e-30  # a clipped row of size 1e38 has a smaller weight than float32 can hold
-_SUMMANDS = 32  # products that are added up in float32: in some thousands four digits would go
 _SERIAL = 1 << 15  # elements up to which torch starts no threads, for which a busy machine waits
 _COLUMNS = {"cpu": 1 << 14, "cuda": 1 << 18}  # cache-sized on a CPU, launch-bound on a GPU
 
@@ -250,9 +249,9 @@ class Updates:
             return out.zero_() if extra is None else out.copy_(extra)
         if any(base is not None for base in self.bases):
             # The mean, in float64, of one sum in float32 for every so many rows.
-            sums = -(-len(used) // _SUMMANDS)
+            sums = -(-len(used) // SUMMANDS)
             mixing = np.zeros((sums, self.n))
-            mixing[np.arange(len(used)) // _SUMMANDS, used] = weights[used] * sums
+            mixing[np.arange(len(used)) // SUMMANDS, used] = weights[used] * sums
             mean = Reduction("trimmed_mean", 0)
             reduce(self.blocks, mean, out=out, mixing=mixing, bases=self.bases)
             return out if extra is None else out.add_(extra)
@@ -265,7 +264,7 @@ class Updates:
             torch.cat([block[int(used[0])] for block in self.blocks], out=out)
             return out if extra is None else out.add_(extra)
         factors = torch.as_tensor(weights[used], dtype=work, device=self.device)
-        groups = [slice(i, i + _SUMMANDS) for i in range(0, len(used), _SUMMANDS)]
+        groups = [slice(i, i + SUMMANDS) for i in range(0, len(used), SUMMANDS)]
         for low, high, block in zip(self.offsets, self.offsets[1:], self.blocks, strict=False):
             target = out[low:high]
             step = _COLUMNS.get(self.device.type, 1 << 14)

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from byzflower.kernels.reduction import Block
 
-__all__ = ["Source", "differences"]
+__all__ = ["SUMMANDS", "Source", "differences"]
+
+SUMMANDS = 32  # products that are added up in float32: in some thousands two digits would go
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,18 @@ class Source:
                 if base is not None:
                     chunk = differences([*chunk], base[start : start + columns])
                 if weights is not None:
-                    chunk = weights @ chunk.to(work)
+                    chunk = _mixed(weights, chunk.to(work))
                 yield offset + start, chunk.to(dtype)
             offset += width
+
+
+def _mixed(weights: Tensor, rows: Tensor) -> Tensor:
+    parts = zip(weights.split(SUMMANDS, dim=1), rows.split(SUMMANDS), strict=True)
+    products = (some @ of_rows for some, of_rows in parts)
+    total = next(products)
+    for product in products:
+        total = total.double().add_(product)
+    return total
 
 
 def differences(rows: Sequence[Tensor], base: Tensor) -> Tensor:

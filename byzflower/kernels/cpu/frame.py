@@ -7,7 +7,7 @@ tile of columns: mix the rows into a tile (if asked), reduce the tile's vectors.
 
 For mixing, ``rows`` lists the addresses of the ``counts[g]`` rows that the g-th of the ``groups``
 of ``ROWS_AT_ONCE`` mixed rows needs, group after group, and ``weights`` the group's weights of
-each. ``mixed`` is working memory: the mixed tile, then scratch.
+each. ``mixed`` is working memory: the mixed tile, then scratch, where mixing keeps its sums.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from byzflower.kernels.cpu import compiler
 from byzflower.kernels.cpu.element import TILE, Element
-from byzflower.kernels.cpu.emitter import INDEX, POINTER, Emitter, Value
+from byzflower.kernels.cpu.emitter import DOUBLE, INDEX, POINTER, Emitter, Value
+from byzflower.kernels.source import SUMMANDS
 
 __all__ = ["ROWS_AT_ONCE", "Frame", "Kernel", "Tile"]
 
@@ -68,6 +69,7 @@ class Frame:
         if self.mixed:
             row_bytes += self._mixed_row
             other_bytes += (ROWS_AT_ONCE - 1) * self._mixed_row
+            other_bytes += ROWS_AT_ONCE * 2 * self.source.x.lanes * DOUBLE.bits // 8
         pointer, indices = compiler.POINTER, [compiler.INDEX] * len(_NUMBERS)
         arguments = *[pointer] * 4, *indices, pointer, pointer
         code = compiler.Function(self.emitter.text(), "reduce", *arguments)
@@ -126,7 +128,7 @@ class Frame:
                 yield Tile(tile, scratch, m, count, out)
 
     def _mix(self) -> None:
-        """Mix a tile, one group of rows by two vectors at a time."""
+        """Mix a tile, one group of rows by two vectors at a time; add up in double now and then."""
         emitter, source, x = self.emitter, self.source, self.source.x
         pointers = dict.fromkeys(("rows", "base", "weights", "counts"), POINTER)
         parameters = {**pointers, "groups": INDEX, "tile": INDEX, "mixed": POINTER}
@@ -138,30 +140,43 @@ class Frame:
             rows, _, weights, counts, groups, tile, mixed = arguments
             column = tile + columns.index
             bases = [self._of_base(column + h * x.lanes) for h in (0, 1)] if self.based else []
+            wide = emitter.place(mixed, groups * (ROWS_AT_ONCE * self._mixed_row))
+            places = {
+                cell: emitter.place(wide, x.lanes * k, "double") for k, cell in enumerate(cells)
+            }
             with emitter.loop(0, groups) as group:
                 first = group.carry(emitter.constant(INDEX, 0))
                 listed = emitter.load(INDEX, emitter.place(counts, group.index, "i64"))
                 end = first + listed
-                with emitter.loop(first, end) as row:
-                    sums = {cell: row.carry(emitter.constant(x, 0.0)) for cell in cells}
-                    pointer = emitter.load_pointer(rows, row.index)
-                    place = emitter.place(pointer, column, source.number)
-                    emitter.prefetch(place, _PREFETCH_BYTES)
-                    beside = emitter.place(place, x.lanes, source.number)
-                    values = [source.load(place), source.load(beside)]
-                    if bases:
-                        values = [value - base for value, base in zip(values, bases, strict=True)]
-                    weight = emitter.place(weights, row.index * ROWS_AT_ONCE, source.compute)
-                    totals = {}
-                    for r in range(ROWS_AT_ONCE):
-                        one = emitter.load(
-                            x.one, emitter.place(weight, r, source.compute)
-                        ).everywhere(x.lanes)
-                        for half in (0, 1):
-                            totals[r, half] = sums[r, half] + one * values[half]
-                            row.turn(sums[r, half], totals[r, half])
+                for place in places.values():
+                    emitter.store(emitter.constant(x.of("double"), 0.0), place)
+                with emitter.loop(first, end, SUMMANDS) as block:
+                    last = block.index + SUMMANDS
+                    last = (last < end).where(last, end)
+                    with emitter.loop(block.index, last) as row:
+                        sums = {cell: row.carry(emitter.constant(x, 0.0)) for cell in cells}
+                        pointer = emitter.load_pointer(rows, row.index)
+                        place = emitter.place(pointer, column, source.number)
+                        emitter.prefetch(place, _PREFETCH_BYTES)
+                        beside = emitter.place(place, x.lanes, source.number)
+                        values = [source.load(place), source.load(beside)]
+                        if bases:
+                            values = [v - base for v, base in zip(values, bases, strict=True)]
+                        weight = emitter.place(weights, row.index * ROWS_AT_ONCE, source.compute)
+                        totals = {}
+                        for r in range(ROWS_AT_ONCE):
+                            one = emitter.load(
+                                x.one, emitter.place(weight, r, source.compute)
+                            ).everywhere(x.lanes)
+                            for half in (0, 1):
+                                totals[r, half] = sums[r, half] + one * values[half]
+                                row.turn(sums[r, half], totals[r, half])
+                    for cell, total in totals.items():
+                        added = emitter.load(x.of("double"), places[cell]) + total.to("double")
+                        emitter.store(added, places[cell])
                 group.turn(first, end)
                 corner = group.index * (ROWS_AT_ONCE * TILE) + columns.index
-                for (r, half), total in totals.items():
+                for r, half in cells:
                     start = corner + (r * TILE + half * x.lanes)
+                    total = emitter.load(x.of("double"), places[r, half]).to(source.compute)
                     emitter.store(total, emitter.place(mixed, start, source.compute))

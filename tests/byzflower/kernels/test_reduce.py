@@ -51,6 +51,22 @@ def test_many_rows(m: int, style: str, *, oracle, draw, assert_close) -> None:
         assert_close(out, *oracle(x.numpy(), reduction))
 
 
+@pytest.mark.parametrize("based", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_averages_of_thousands_of_rows_are_right_to_some_units_in_the_last_place(
+    dtype: torch.dtype, based: bool, *, backend
+) -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.uniform(1, 2, (4000, 70))).to(dtype)
+    x[:, 35:] = x[0, 35:]  # equal numbers' rounding adds up
+    base = torch.full((70,), -1.0, dtype=dtype) if based else None
+    mixing = np.array([rng.permutation(4000) < 3600 for _ in range(7)]) / 3600
+    out = torch.empty(70)
+    backend(Source.of([x], mixing, bases=[base]), Reduction.median(7), out)
+    exact = np.median(mixing @ (x.double().numpy() + based), axis=0)
+    np.testing.assert_allclose(out.numpy(), exact, rtol=6 * torch.finfo(out.dtype).eps)
+
+
 @pytest.mark.parametrize("d", [1, 10, 70])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_thousands_of_equal_rows(d: int, dtype: torch.dtype) -> None:
