@@ -83,9 +83,12 @@ def run_grid(
 
     Raises
     ------
+    ExperimentError
+        If a cell cannot run, or Ray does not start.
     typer.Exit
         With 130 after Ctrl-C, with 1 if cells failed.
     """
+    from ..engines.ray import RayEngineError
     from ..sweep.cells import check
     from ..sweep.engine import run_cells
     from ..sweep.manifest import Manifest
@@ -102,6 +105,8 @@ def run_grid(
     except KeyboardInterrupt:
         screen.print(f"interrupted; the same command goes on in {folder}", soft_wrap=True)
         raise typer.Exit(130) from None
+    except RayEngineError as error:
+        raise ExperimentError(str(error)) from error
     for label, cause in ended.causes.items():
         typer.echo(f"failed twice: {label}: {cause}", err=True)
     if as_json:

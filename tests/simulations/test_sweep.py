@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from byzflower.simulations.cli import main
+from byzflower.simulations.engines.ray import RayEngineError
 from byzflower.simulations.results import ResultsFile, read_records
 from byzflower.simulations.sweep import engine
 from byzflower.simulations.sweep.cells import folder_of, run_of
@@ -82,6 +84,19 @@ def test_a_sweep_killed_at_ten_moments_ends_as_one_that_was_not(tmp_path):
     ends = [line.split() for line in found.stdout.splitlines()]
     assert len(ends) == 11
     assert len({hashed for _, hashed in ends}) == 1
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch, capsys):
+    def refused(cells, sweep, told, **options):
+        raise RayEngineError("Ray does not start: nobody at 10.0.0.1:6379")
+
+    monkeypatch.setattr(engine, "run_cells", refused)
+    file = tmp_path / "grid.toml"
+    file.write_text("rounds = 1\nseed = [1, 2]\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["sweep", str(file), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "nobody at 10.0.0.1:6379\n" in capsys.readouterr().err
 
 
 def test_the_manifest_names_every_cell(tmp_path):
