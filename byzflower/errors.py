@@ -13,7 +13,7 @@ class InfeasibleError(ValueError):
 
 
 class BudgetError(InfeasibleError):
-    """An exact search would take longer than it may; nothing approximate is returned instead."""
+    """A decision would take more time, or memory, than it may; nothing approximate replaces it."""
 
 
 class SpecError(ValueError):

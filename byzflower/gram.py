@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from byzflower.budget import check_distances
 from byzflower.kernels.cpu.gram import CentredRows
 from byzflower.order import ranks_of_bytes
 from byzflower.symmetric import mirrored
@@ -73,6 +74,13 @@ def measure(
     In each chunk the centre r is a row whose distance to its n/2 nearest rows is about the least
     there is. A minority of rows, wherever they lie, thus cannot spoil the other rows' distances.
 
+    Raises
+    ------
+    BudgetError
+        If there is no memory for the distances of so many rows.
+
+    Examples
+    --------
     >>> import torch
     >>> measured = measure(Updates.of(torch.tensor([[1.0, 0.0], [1.0, 2.0]])))
     >>> measured.gamma[1:, 1:], measured.finite
@@ -81,6 +89,7 @@ def measure(
     """
     if unit is None:
         unit = unit_of(largest_entries(updates)) if updates.dtype == torch.float64 else 1.0
+    check_distances(updates.n)
     if updates.d == 0:
         count = updates.n + int(center is not None)
         return Measured(np.zeros((count + 1, count + 1)), np.ones(count, dtype=bool), unit)
