@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 
-def flwr_run(app: Path, *, home: Path, ports: tuple[int, int], run_config: str) -> str:
-    """Run an app on ten nodes with ``flwr run``; return what it said once it has completed.
+def flwr_run(
+    app: Path, *, home: Path, ports: tuple[int, int], run_config: str, nodes: int = 10
+) -> str:
+    """Run an app with ``flwr run``; return what it said once it has completed.
 
     Parameters
     ----------
@@ -23,6 +25,8 @@ def flwr_run(app: Path, *, home: Path, ports: tuple[int, int], run_config: str) 
         Two free ports.
     run_config
         As ``--run-config`` takes it.
+    nodes
+        Number of simulated nodes.
     """
     environment = {
         **os.environ,
@@ -42,8 +46,8 @@ def flwr_run(app: Path, *, home: Path, ports: tuple[int, int], run_config: str) 
         )
         return done.stdout + done.stderr
 
-    nodes = "num-supernodes=10 client-resources-num-cpus=1"
-    options = ("--stream", "--federation-config", nodes, "--run-config", run_config)
+    federation = f"num-supernodes={nodes} client-resources-num-cpus=1"
+    options = ("--stream", "--federation-config", federation, "--run-config", run_config)
     try:
         said = flwr("run", str(app), *options)
         # A crashed app exits with 0, too: its status is asked for.

@@ -1,0 +1,1 @@
+"""arc: a Flower baseline."""

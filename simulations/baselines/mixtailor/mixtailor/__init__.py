@@ -1,0 +1,1 @@
+"""mixtailor: a Flower baseline."""
