@@ -44,7 +44,12 @@ RowIndices = npt.NDArray[np.int64]
 
 
 class Partition(Configured, ABC):
-    """A way to give clients rows; none is left without, and all but ``shared`` divide them."""
+    """A way to give clients rows, of which none is left without.
+
+    ``divides`` says whether each row is one client's alone.
+    """
+
+    divides: ClassVar[bool] = True
 
     def split(self, labels: npt.ArrayLike, parts: int, seed: int) -> list[RowIndices]:
         """Return each client's row numbers.
@@ -64,10 +69,10 @@ class Partition(Configured, ABC):
             If some client would be left without rows.
         """
         y = np.asarray(labels)
-        if parts < 1 or parts > len(y):
+        if parts < 1 or (self.divides and parts > len(y)):
+            at_least = f"between 1 and {len(y)}" if self.divides else "one or more"
             raise ExperimentError(
-                f"`{self.name}` needs between 1 and {len(y)} clients for {len(y)} rows; "
-                f"found {parts}"
+                f"`{self.name}` needs {at_least} clients for {len(y)} rows; found {parts}"
             )
         return self._split(y, parts, seed)
 
@@ -92,6 +97,7 @@ class Shared(Partition):
     """Every client has all rows and draws its batches from the one distribution (RESAM, §2)."""
 
     name: ClassVar[str] = "shared"
+    divides: ClassVar[bool] = False
     reference: ClassVar[str] = "RESAM; AggregaThor"
 
     def _split(self, labels: npt.NDArray[Any], parts: int, seed: int) -> list[RowIndices]:

@@ -18,6 +18,8 @@ from byzflower.wire.arrays import to_record, to_tensor
 from byzflower.wire.buffers import BufferNames, buffer_names
 from byzflower.wire.payload import declared_as_buffer
 
+from ..records import array_records
+
 __all__ = ["Forgery"]
 
 StateDict: TypeAlias = dict[str, Tensor]
@@ -114,9 +116,10 @@ class Forgery:
 
 
 def _read(reply: Message) -> StateDict | None:
-    if reply.has_error() or len(reply.content.array_records) != 1:
+    records = {} if reply.has_error() else array_records(reply.content)
+    if len(records) != 1:
         return None
-    record = next(iter(reply.content.array_records.values()))
+    (record,) = records.values()
     try:
         return {name: to_tensor(array) for name, array in record.items()} or None
     except Exception:  # bytes of a faulty client can fail in any way
@@ -137,7 +140,7 @@ def _of_one_layout(
 
 def _matching(received: RecordDict, model: StateDict) -> StateDict:
     shapes = {name: value.shape for name, value in model.items()}
-    for record in received.array_records.values():
+    for record in array_records(received).values():
         if {name: torch.Size(array.shape) for name, array in record.items()} == shapes:
             return {name: to_tensor(array) for name, array in record.items()}
     raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-__all__ = ["Tree", "as_tree", "leaves", "lengths", "map_tree", "map_trees"]
+__all__ = ["Tree", "as_tree", "layout", "leaves", "lengths", "map_tree", "map_trees"]
 
 Tree: TypeAlias = Any
 """A tensor, or a dict or tuple of trees; {} where there is nothing."""
@@ -81,6 +81,18 @@ def lengths(tree: Tree) -> list[int]:
     [4, 4]
     """
     return [len(leaf) if leaf.ndim else -1 for leaf in leaves(tree)]
+
+
+def layout(tree: Tree) -> object:
+    """Return the form, shapes and dtypes of a tree; equal for trees that can be stacked.
+
+    >>> layout(torch.zeros(2)) == layout(torch.ones(2)), layout({"a": torch.zeros(2)}) == layout({})
+    (True, False)
+    """
+    if isinstance(tree, Tensor):  # nearly always, and for every client of a round
+        return tree.shape, tree.dtype
+    found, structure = _pytree.tree_flatten(tree)
+    return str(structure), *map(layout, found)
 
 
 def map_tree(function: Callable[[Tensor], Any], tree: Tree) -> Tree:

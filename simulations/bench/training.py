@@ -76,19 +76,20 @@ def bench_end_to_end(experiment: Experiment, *, repeats: int = 3) -> Iterator[li
 
 
 def bench_growth(
-    sizes: Sequence[int] = (10, 100, 1000), *, repeats: int = 3
+    sizes: Sequence[int] = (10, 100, 1000, 10_000), *, repeats: int = 3
 ) -> Iterator[list[Row]]:
     """Yield seconds per client and round of the digits MLP, as the number of clients grows."""
     for n in sizes:
+        rounds = max(3, min(30, 10_000 // n))
         experiment = dataclasses.replace(
-            DIGITS, n=n, f=0, attack="none", rule="mean", partition="iid", batch_size=1, rounds=10
+            DIGITS, n=n, f=0, attack="none", rule="mean", partition="shared", rounds=rounds
         )
         run = _engine(dataclasses.replace(experiment, engine="batched"))
         taken = [run()[0] / n for _ in range(repeats)]
         yield [
             Row(
                 "growth",
-                f"n={n}, digits mlp, b=1",
+                f"n={n}, digits mlp",
                 "batched, per client",
                 "batched, per client",
                 statistics.median(taken),

@@ -124,6 +124,7 @@ def test_a_wrong_spec_is_refused_with_its_reason(spec, message):
     [
         ("iid", 211, "`iid` needs between 1 and 210 clients for 210 rows; found 211"),
         ("iid", 0, "`iid` needs between 1 and 210 clients for 210 rows; found 0"),
+        ("shared", 0, "`shared` needs one or more clients for 210 rows; found 0"),
         ("classes(per=2)", 9, "`classes` needs per × classes = 2 × 5 clients; found 9"),
         ("classes(per=41)", 205, "`classes` needs at least per = 41 rows in every class; found 40"),
         (
@@ -138,6 +139,12 @@ def test_an_impossible_division_is_refused_with_its_reason(spec, parts, message,
     with pytest.raises(ExperimentError) as caught:
         parse_partition(spec).split(labels, parts, 1)
     assert str(caught.value) == message
+
+
+def test_more_clients_than_rows_may_share_them(labels):
+    shares = parse_partition("shared").split(labels, 1000, 1)
+    assert len(shares) == 1000
+    assert all(len(share) == len(labels) for share in shares)
 
 
 def test_flower_datasets_draws_as_before(labels):

@@ -143,9 +143,13 @@ def test_clients_with_other_batches_form_groups_of_their_own():
     torch.testing.assert_close(batched, one_by_one, rtol=1e-5, atol=1e-6)
 
 
-def test_a_small_budget_splits_the_group_and_changes_nothing():
+@pytest.mark.parametrize("memory_budget", [1, 2**31])
+def test_a_group_that_is_split_does_the_same(monkeypatch, memory_budget):
     app, objective = make_app(plain, Momentum())
-    whole, split = BatchedGrid(app, N), BatchedGrid(app, N, memory_budget=1)
+    whole, split = BatchedGrid(app, N), BatchedGrid(app, N, memory_budget=memory_budget)
+    if memory_budget > 1:  # many clients
+        monkeypatch.setattr("byzflower.simulations.engines.batched._ENOUGH", N // 2)
+        monkeypatch.setattr("byzflower.simulations.engines.batched._NEARBY", 1)
     for server_round in (1, 2):
         for left, right in zip(
             send(whole, objective.initial(), server_round),

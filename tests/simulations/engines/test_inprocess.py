@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 
 import numpy as np
@@ -284,6 +285,15 @@ def test_run_in_process_returns_what_the_function_returns(adder):
 
     arrays = run_in_process(server, adder, NODES, run_config={"rounds": 2})
     np.testing.assert_allclose(arrays["w"].numpy(), 5.0)
+
+
+def test_many_clients_make_the_garbage_collector_patient_while_they_run(adder):
+    before = gc.get_threshold()
+    assert run_in_process(lambda *_: gc.get_threshold()[0], adder, 1000) >= 50 * 1000
+    assert run_in_process(lambda *_: gc.get_threshold(), adder, 2) == before
+    with pytest.raises(ZeroDivisionError):
+        run_in_process(lambda *_: 1 // 0, adder, 1000)
+    assert gc.get_threshold() == before
 
 
 def test_run_in_process_returns_the_context_of_a_server_app(adder):
