@@ -96,10 +96,7 @@ def _terminable() -> Iterator[list[int]]:
 
 
 def _missing(error: ModuleNotFoundError) -> str:
-    return (
-        "the command line needs pip install 'byzflower[simulation]'; "
-        f"found no module {error.name!r}"
-    )
+    return f"this command needs pip install 'byzflower[simulation]'; found no module {error.name!r}"
 
 
 def _fail(message: str) -> NoReturn:

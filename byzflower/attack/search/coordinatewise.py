@@ -9,8 +9,9 @@ have order statistics in closed form (:mod:`byzflower.attack.search.insertion`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ import torch
 from byzflower.attack.search.tile import Line, Member, Pattern, Tile, tile_width
 from byzflower.geometry import Array
 from byzflower.kernels import Reduction, reduce
+from byzflower.threads import on_threads
 
 __all__ = ["Column", "reduce_columns"]
 
 _PART = 1 << 16
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,15 @@ def reduce_columns(line: Line, columns: Sequence[Column]) -> tuple[Array, Array]
             (pattern, *_scalars(line, family, total.device))
             for pattern, family in arrangement.families.items()
         ]
-        for start in range(0, line.honest.shape[1], width):
+
+        def of_tile(start: int) -> list[torch.Tensor]:
             tile = Tile(line, slice(start, start + width), arrangement.bases)
-            for pattern, chosen, scalars in families:
-                total.index_add_(0, chosen, tile.sums(pattern, scalars))
+            return [tile.sums(pattern, scalars) for pattern, _, scalars in families]
+
+        # A tile is many short operations: torch's threads would wait for each other after each.
+        for sums in _shared(of_tile, range(0, line.honest.shape[1], width), total.device):
+            for (_, chosen, _), of_family in zip(families, sums, strict=True):
+                total.index_add_(0, chosen, of_family)
     for column in arrangement.single:
         total[column.candidate] += _alone(line, column)
     squared, inner = total.T.cpu().numpy()
@@ -124,10 +132,17 @@ def _alone(line: Line, column: Column) -> torch.Tensor:
     mixing = np.hstack([column.honest, faulty * line.along_mean[t], *along])
     reduced = torch.empty_like(line.mean)
     reduce([rows], column.reduction, out=reduced, mixing=mixing)
-    sums = torch.zeros(2, dtype=torch.float64, device=reduced.device)
-    for start in range(0, len(reduced), _PART):
+
+    def of_part(start: int) -> torch.Tensor:
         part = reduced[start : start + _PART].double()
         mean = line.mean[start : start + _PART].double()
-        sums[1] += part @ mean
-        sums[0] += (part - mean).square_().sum()
-    return sums
+        return torch.stack([(part - mean).square_().sum(), part @ mean])
+
+    return torch.stack(list(_shared(of_part, range(0, len(reduced), _PART), reduced.device))).sum(0)
+
+
+def _shared(
+    work: Callable[[int], _Result], starts: Sequence[int], device: torch.device
+) -> Iterable[_Result]:
+    """Do a work for each start: on a CPU by several threads, each of which has whole starts."""
+    return on_threads(work, starts) if device.type == "cpu" else map(work, starts)

@@ -17,6 +17,7 @@ from byzflower.attack.search.pool import expected
 from byzflower.geometry import Geometry
 from byzflower.plans import Plan
 from byzflower.steps import Aggregator
+from byzflower.threads import torch_threads
 
 ATTACKS = [
     ALIE(tau="adaptive", grid=(-1.0, 0.0, 0.2, 0.6, 1.0, 1.3, 2.0, 4.0, 9.0)),
@@ -250,3 +251,13 @@ def test_unknown_aggregators_are_named(honest) -> None:
 
     with pytest.raises(TypeError, match="attacks search against rules, pipelines and pools"):
         ATTACKS[0](honest(5), 1, rule=Other())
+
+
+@pytest.mark.parametrize("spec", ["trimmed_mean", "arc > nnm > median"])
+def test_the_search_is_the_same_whatever_the_threads(spec):
+    honest = torch.randn(9, 90_000, generator=torch.Generator().manual_seed(0))
+    forged = []
+    for threads in (1, 3):
+        with torch_threads(threads):
+            forged.append(bf.parse_attack("alie(tau=adaptive)")(honest, 2, rule=bf.parse(spec)))
+    assert torch.equal(*forged)

@@ -113,6 +113,6 @@ def test_a_missing_dependency_says_what_to_install(call, monkeypatch):
     code, _, err = call("run")
     assert code == 2
     assert err == (
-        "byzflower: the command line needs pip install 'byzflower[simulation]'; "
+        "byzflower: this command needs pip install 'byzflower[simulation]'; "
         "found no module 'typer'\n"
     )
