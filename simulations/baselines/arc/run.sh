@@ -17,7 +17,7 @@ for clipping in none arc; do
     run "attack='foe(tau=adaptive)' clipping='$clipping' aggregation='$aggregation'"
   done
 done
-for attack in "alie(tau=adaptive)" sign_flip; do
+for attack in "alie(tau=adaptive)" sign_flip label_flip; do
   for clipping in none arc; do
     run "attack='$attack' clipping='$clipping'"
   done

@@ -13,9 +13,11 @@ run() {
       evaluate-every=20 out='$out' data-folder='$folder' $2"
 }
 
-run 12 "attack='tailored(eps=0.1, along=sum)' rule='mixtailor'"
-run 12 "attack='tailored(eps=0.1, along=sum)' rule='krum'"
-run 12 "attack='tailored(eps=10, along=sum)' rule='mixtailor'"
-run 12 "attack='tailored(eps=10, along=sum)' rule='median'"
+for rule in mixtailor krum median; do
+  run 12 "attack='tailored(eps=0.1, along=sum)' rule='$rule'"
+done
+for rule in mixtailor median; do
+  run 12 "attack='tailored(eps=10, along=sum)' rule='$rule'"
+done
 run 10 "attack='none' rule='mean' num-malicious-nodes=0"
 python -m mixtailor.utils "$out"

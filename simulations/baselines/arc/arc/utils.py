@@ -24,7 +24,7 @@ def save(
 
 
 def table(out: str) -> str:
-    """Return rules by attacks as Markdown: maximal (final) accuracies in per cent."""
+    """Return rules by attacks as Markdown: final (maximal) accuracies in per cent."""
     text = (Path(out) / "results.jsonl").read_text(encoding="utf-8")
     runs = [json.loads(line) for line in text.splitlines()]
     found: dict[tuple[str, str], list[float]] = {}
@@ -37,7 +37,7 @@ def table(out: str) -> str:
         cells = []
         for attack in attacks:
             values = found.get((rule, attack))
-            cells.append(f"{max(values):.1%} ({values[-1]:.1%})" if values else "")
+            cells.append(f"{values[-1]:.1%} ({max(values):.1%})" if values else "")
         lines.append(f"| {rule} | {' | '.join(cells)} |")
     minutes = sum(run["seconds"] for run in runs) / 60
     return "\n".join([*lines, "", f"{len(runs)} runs, {minutes:.0f} minutes"])
