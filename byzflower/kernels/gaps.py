@@ -42,7 +42,8 @@ class Gaps:
     @classmethod
     def to(cls, vector: Tensor, blocks: Sequence[Block], bases: Sequence[Tensor | None]) -> Gaps:
         """Measure from one vector (d,), of which each block has its part."""
-        return cls(blocks, bases, vector.split([block[0].numel() for block in blocks]))
+        sizes = [block[0].numel() for block in blocks]
+        return cls(blocks, bases, torch.split(vector, sizes))
 
     @property
     def nothing(self) -> Array:

@@ -21,9 +21,11 @@ __all__ = [
     "compare",
     "environment",
     "high_water",
+    "median_ratio",
     "peak_memory",
     "relative_difference",
     "resident",
+    "timed",
 ]
 
 _Result = TypeVar("_Result")
@@ -37,7 +39,8 @@ class Row:
 
     ``ratio`` is the median over repetitions of (this subject's time / the reference's time in the
     same repetition), and ``None`` where the results disagree: then the two did not do the same
-    work, and a ratio would say nothing. ``peak_mb`` is the most memory it took, where measured.
+    work, and a ratio would say nothing. Where measured, ``peak_mb`` is the most memory it took, and
+    ``of_parts`` the ratio to what its parts take one by one.
     """
 
     suite: str
@@ -50,6 +53,7 @@ class Row:
     ratio: float | None
     difference: float | None
     peak_mb: float | None = None
+    of_parts: float | None = None
 
     @classmethod
     def of(  # noqa: PLR0917
@@ -64,7 +68,6 @@ class Row:
     ) -> Row:
         """Return the row of one subject of those whose seconds are given, in the same turns."""
         taken = times[subject]
-        ratios = [mine / base for mine, base in zip(taken, times[reference], strict=False)]
         return cls(
             suite,
             case,
@@ -73,9 +76,18 @@ class Row:
             statistics.median(taken),
             min(taken),
             max(taken),
-            statistics.median(ratios) if agrees else None,
+            median_ratio(taken, times[reference]) if agrees else None,
             difference,
         )
+
+
+def median_ratio(taken: Sequence[float], reference: Sequence[float]) -> float:
+    """Return the median of the ratios of times that were taken in the same turns.
+
+    >>> median_ratio([2.0, 6.0, 9.0], [1.0, 2.0, 3.0])
+    3.0
+    """
+    return statistics.median(mine / base for mine, base in zip(taken, reference, strict=False))
 
 
 def compare(
@@ -102,18 +114,7 @@ def compare(
         What differences are relative to; the norm of the reference's result by default.
     """
     reference, *_ = subjects
-    results = {name: run() for name, run in subjects.items()}  # also the warm-up
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(repeats):
-        gc.collect()
-        for name, run in subjects.items():
-            if sum(times[name]) > _PATIENCE:
-                continue
-            start = time.perf_counter()
-            run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
+    results, times = timed(subjects, repeats=repeats, clock=time.perf_counter)
     rows = []
     for name in times:
         difference = relative_difference(results[name], results[reference], scale)
@@ -121,6 +122,28 @@ def compare(
         agrees = difference is None or difference <= allowed
         rows.append(Row.of(suite, case, name, reference, times, difference, agrees))
     return rows
+
+
+def timed(
+    subjects: Mapping[str, Callable[[], torch.Tensor | None]],
+    *,
+    repeats: int,
+    clock: Callable[[], float],
+) -> tuple[dict[str, torch.Tensor | None], dict[str, list[float]]]:
+    """Return every subject's result, of a warm-up, and its seconds in each turn."""
+    results = {name: run() for name, run in subjects.items()}
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(repeats):
+        gc.collect()
+        for name, run in subjects.items():
+            if sum(times[name]) > _PATIENCE:
+                continue
+            start = clock()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(clock() - start)
+    return results, times
 
 
 def relative_difference(

@@ -1,7 +1,9 @@
 """``byzflower bench strategies``: whole rounds on the server, against FedAvg and Flower's own.
 
 Every strategy is measured in a process of its own, where its rounds and FedAvg's take turns on the
-same replies: ratios are of pairs, and what one strategy has allocated another cannot use.
+same replies: ratios are of pairs, and what one strategy has allocated another cannot use. `Robust`
+takes turns with its parts, too: FedAvg's round, and then the rule alone on tensors. Time is that of
+processors, of all threads together: a round lasts long enough for others' work to come between.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -34,11 +37,12 @@ from byzflower.wire.flower_internals import Stamp, assume_identity
 
 from .measure import (
     Row,
-    compare,
     environment,
     high_water,
+    median_ratio,
     relative_difference,
     resident,
+    timed,
 )
 
 __all__ = ["ALONE", "CASES", "RULE", "bench_strategies", "measure_one"]
@@ -47,7 +51,12 @@ Carrier: TypeAlias = Literal["bytes", "tensors"]
 """What replies hold: Flower's bytes, or tensors shared within a process."""
 
 RULE = "arc > nnm > trimmed_mean"
-CASES = ((30, 1_310_922, 6), (300, 1_310_922, 60), (10, 50_000_000, 2))
+CASES = (
+    (30, 1_310_922, 6),
+    (300, 1_310_922, 60),
+    (10, 50_000_000, 2),
+    (1_000, 10_000, 100),
+)
 """(n, d, f)."""
 
 ALONE = "FedAvg, then the rule alone"
@@ -55,7 +64,8 @@ ALONE = "FedAvg, then the rule alone"
 
 _LAYER = 1 << 21  # the most numbers of one array
 _STEP = 1e-3  # of the weights, as in a round of training
-_MOST_FOR_PEERS = 1 << 26  # numbers; beyond, Flower's own robust strategies take minutes
+# Numbers, and rows; beyond, Flower's own robust strategies take minutes.
+_MOST_FOR_PEERS, _MOST_ROWS_FOR_PEERS = 1 << 26, 100
 _TOLERANCE = 1e-4
 
 
@@ -74,7 +84,7 @@ def bench_strategies(
     for n, d, f in cases:
         for carrier in get_args(Carrier):
             names = ["FedAvg", ALONE, *_ours(f)]
-            if carrier == "bytes" and n * d <= _MOST_FOR_PEERS:
+            if carrier == "bytes" and n * d <= _MOST_FOR_PEERS and n <= _MOST_ROWS_FOR_PEERS:
                 names += _flowers(n, f)
             yield [_in_a_process(name, carrier, n, d, f, repeats) for name in names]
 
@@ -104,7 +114,8 @@ def measure_one(  # noqa: PLR0917  (what a command line holds)
     """Measure one strategy against FedAvg in this process, and the memory of a round.
 
     The memory is that of the replies and of whatever the round adds to it at its peak. `Robust`
-    over FedAvg has no ratio if its step differs from the rule's own on tensors.
+    is measured against its parts, too; over FedAvg it has no ratio if its step differs from the
+    rule's own on tensors.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     assume_identity(1)
@@ -118,21 +129,22 @@ def measure_one(  # noqa: PLR0917  (what a command line holds)
         "FedAvg": lambda: _drop(federation.round(plain))
     }
     difference = None
-    if name == "Robust(FedAvg)":
-        expected = rule(federation.updates(), f)
-        difference = relative_difference(federation.moved(result), expected)
-    if name == ALONE:
+    if name == ALONE or name in _ours(f):
         updates = federation.updates()
-        subjects[name] = lambda: _drop(federation.round(strategy), rule(updates, f))
-    elif name != "FedAvg":
+        subjects[ALONE] = lambda: _drop(federation.round(plain), rule(updates, f))
+        if name == "Robust(FedAvg)":
+            difference = relative_difference(federation.moved(result), rule(updates, f))
+    if name not in {"FedAvg", ALONE}:
         subjects[name] = lambda: _drop(federation.round(strategy))
     del result
-    *_, row = compare("strategies", f"n={n} d={d:,} f={f}, {carrier}", subjects, repeats=repeats)
+    _, times = timed(subjects, repeats=repeats, clock=time.process_time)
+    agrees = difference is None or difference <= _TOLERANCE
+    case = f"n={n} d={d:,} f={f}, {carrier}"
+    row = Row.of("strategies", case, name, "FedAvg", times, difference, agrees)
     row = dataclasses.replace(
         row,
-        ratio=None if difference is not None and difference > _TOLERANCE else row.ratio,
-        difference=difference,
         peak_mb=None if peak is None or before is None else peak - before,
+        of_parts=median_ratio(times[name], times[ALONE]) if ALONE in times and agrees else None,
     )
     return dataclasses.asdict(row)
 

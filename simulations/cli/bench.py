@@ -189,11 +189,15 @@ def show(rows: list[Row], *, as_json: bool = False) -> None:
     table = Table(title=f"{rows[0].suite}: {rows[0].case}", title_justify="left")
     headings = ["subject", "median", "min", "max", f"× {rows[0].reference}"]
     memory = all(row.peak_mb is not None for row in rows)
-    for heading in [*headings, "peak memory"] if memory else headings:
+    parts = any(row.of_parts is not None for row in rows)
+    headings += [*(["× its parts"] if parts else []), *(["peak memory"] if memory else [])]
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "subject" else "right")
     for row in rows:
         ratio = "results disagree" if row.ratio is None else f"{row.ratio:.2f}"
         times = (f"{1e3 * t:.2f} ms" for t in (row.seconds, row.fastest, row.slowest))
-        more = [f"{row.peak_mb:.0f} MB"] if memory else []
+        of_parts = "" if row.of_parts is None else f"{row.of_parts:.2f}"
+        more = [of_parts] if parts else []
+        more += [f"{row.peak_mb:.0f} MB"] if memory else []
         table.add_row(row.subject, *times, ratio, *more)
     console().print(table)

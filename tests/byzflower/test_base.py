@@ -81,6 +81,12 @@ def test_rows_with_nan_and_differences_that_overflow_are_left_out() -> None:
         assert found.value.isfinite().all()
 
 
+def test_rows_too_large_to_be_squared_are_kept() -> None:
+    rows, base, _ = problem(torch.float32, [5000, 3])
+    rows[0][2][4000] = rows[1][7][1] = 1e30
+    assert finite_rows(bf.Updates.from_blocks(rows, base)).all()
+
+
 def test_sums_of_many_rows_keep_their_digits() -> None:
     rows, base, differences = problem(torch.float32, [700, 3], n=1500)
     weights = np.random.default_rng(0).random(1500) - 0.4

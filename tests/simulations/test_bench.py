@@ -217,6 +217,7 @@ def test_rounds_of_strategies_against_fedavg_s() -> None:
         assert row.case == f"n=11 d=70,000 f=2, {carrier}"
         assert row.difference < 1e-4
         assert row.ratio > 0
+        assert row.of_parts > 0
 
 
 @pytest.mark.parametrize("name", ["FedAvg", strategies.ALONE, "Robust(ServerSGD)", "Bulyan"])
@@ -229,7 +230,7 @@ def test_every_kind_of_subject_has_its_round(name: str) -> None:
 def test_no_ratio_where_a_strategy_s_step_is_not_the_rule_s(monkeypatch) -> None:
     monkeypatch.setattr(strategies, "_TOLERANCE", -1.0)
     row = strategies.measure_one("Robust(FedAvg)", "bytes", 11, 3000, 2, 1)
-    assert row["ratio"] is None
+    assert row["ratio"] is row["of_parts"] is None
 
 
 def test_strategies_are_measured_in_processes_of_their_own() -> None:
