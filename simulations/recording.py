@@ -180,7 +180,7 @@ class _Recorded:
             if any(share is not None for share in last.selection or ()):
                 summary["selection"] = last.selection
             if self._keep_model and not (reason is not None and self._finished_before()):
-                rule, seed = file_stem(self._config["rule"]), self._config["seed"]
+                rule, seed = file_stem(self._experiment.rule), self._experiment.seed
                 name = f"model-{rule}-seed-{seed}-{self.identity}.npz"
                 _save(last.model, self._results.path.parent / name)
         self._results.write("summary", self.identity, **summary)

@@ -46,10 +46,8 @@ def check_attack(
         A spec, an object, or a class whose parameters all have defaults.
     rule
         The server's rule, for attacks that search against it.
-    skip, only
-        Names of `ATTACK_CHECKS` to leave out, or to run alone.
-    device
-        Where the honest updates lie.
+    skip, only, device
+        As for `check_rule`, of `ATTACK_CHECKS`.
 
     Raises
     ------

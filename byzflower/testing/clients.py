@@ -55,11 +55,9 @@ def check_client(
     ----------
     algorithm
         A spec, an object, or a class whose parameters all have defaults.
-    skip, only
-        Names of `CLIENT_CHECKS` to leave out, or to run alone. An algorithm that needs a rule or a
-        step size of its own may skip "training_lowers_the_loss".
-    device
-        Where the clients compute.
+    skip, only, device
+        As for `check_rule`, of `CLIENT_CHECKS`. An algorithm that needs a rule or a step size of
+        its own may skip "training_lowers_the_loss".
 
     Raises
     ------

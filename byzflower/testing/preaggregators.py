@@ -41,7 +41,8 @@ def check_preaggregator(
     """Check that a pre-aggregator keeps what the rules after it rely on.
 
     Its own matrix and counts are checked, then the pipelines ``step > mean`` and ``step > median``
-    with the checks of `check_rule`, whose names ``skip`` and ``only`` take, too.
+    with the checks of `check_rule`, whose names ``skip`` and ``only`` take, too; both, and
+    ``device``, are as there.
 
     Raises
     ------

@@ -55,7 +55,7 @@ def check_rule(
     only
         Names of the checks to run; all of `RULE_CHECKS` by default.
     device
-        Where the rows lie.
+        Where what is checked computes.
 
     Raises
     ------

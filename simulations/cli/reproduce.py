@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -82,8 +82,8 @@ def command(
                 typer.echo(rows.to_json(orient="records", lines=True, force_ascii=False), nl=False)
         return
     grid = found.grid(scale, **({} if data_dir is None else {"data_dir": data_dir}))
-    options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
-    options |= {"quiet": quiet, "as_json": as_json}
+    options: dict[str, Any] = {"jobs": jobs, "ray_address": ray_address}
+    options |= {"checkpoint_every": checkpoint_every, "quiet": quiet, "as_json": as_json}
     try:
         run_grid(grid, folder, found.said(scale), part=part, report=True, **options)
     except ExperimentError as error:

@@ -63,8 +63,9 @@ def command(
 
     grid = read_grid(file, import_own)
     folder = out or Path("runs") / file.stem
-    options = {"jobs": jobs, "ray_address": ray_address, "checkpoint_every": checkpoint_every}
     told = {"quiet": quiet, "as_json": as_json}
+    options: dict[str, Any] = {"jobs": jobs, "ray_address": ray_address}
+    options["checkpoint_every"] = checkpoint_every
     run_grid(grid, folder, {}, part=part, report=report, **told, **options)
 
 
