@@ -317,8 +317,9 @@ class Geometry:
             return self._squares(self.coefficients)
         if scales is None:
             target = target - self._middle
-            squares = (self._images * self._centred).sum(axis=1) - 2 * (self._images @ target)
-            return np.maximum(squares + float(target @ self.gamma @ target), 0.0)
+            away: Array = (self._images * self._centred).sum(axis=1) - 2 * (self._images @ target)
+            away += float(target @ self.gamma @ target)
+            return np.maximum(away, 0.0, out=away)
         # Row i's vector is s_i (e_0 + e_i): a form in e_0, e_i and the target's own generators.
         own = slice(1, self.n + 1)
         rest = target.copy()

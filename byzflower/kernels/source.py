@@ -118,11 +118,11 @@ class Source:
 
 
 def _mixed(weights: Tensor, rows: Tensor) -> Tensor:
-    parts = zip(weights.split(SUMMANDS, dim=1), rows.split(SUMMANDS), strict=True)
-    products = (some @ of_rows for some, of_rows in parts)
-    total = next(products)
-    for product in products:
-        total = total.double().add_(product)
+    """Return weights @ rows, each sum of some products added up in float64."""
+    total = weights[:, :SUMMANDS] @ rows[:SUMMANDS]
+    for low in range(SUMMANDS, len(rows), SUMMANDS):
+        group = slice(low, low + SUMMANDS)
+        total = total.double().add_(weights[:, group] @ rows[group])
     return total
 
 

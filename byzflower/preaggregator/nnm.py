@@ -45,7 +45,8 @@ class NNM(PreAggregator):
         squared = geometry.squared_distances()
         np.fill_diagonal(squared, -1.0)
         count = geometry.n - f
-        return Mixing(_least(squared, count) * (1 / count), f)
+        matrix: Array = np.where(_least(squared, count), 1 / count, 0.0)
+        return Mixing(matrix, f)
 
 
 def _least(values: Array, count: int) -> npt.NDArray[np.bool_]:

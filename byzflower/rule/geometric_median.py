@@ -115,7 +115,7 @@ def reweighted(
         step = -weights
         step[rows] += inverse / inverse.sum()
         weights = weights + step
-        movement = float(np.sqrt(max(step @ gram @ step, 0.0)) / scale)
+        movement = float(np.sqrt(max(float(step @ gram @ step), 0.0)) / scale)
         if movement <= _MOVEMENT and iteration > 1:
             return weights, movement, iteration
     return weights, movement, _PASSES
