@@ -59,7 +59,7 @@ def command(
     results disagree no ratio is printed. Peers are measured where they are installed (ByzFL by the
     `bench` extra); of what Flower ships, its own strategies. `robustness` sets a corpus of hostile
     replies against Flower's strategies and `Robust`, and writes a page. `sweep` runs a grid on all
-    cores, at most three times, and one of 54 cells in ByzFL's own benchmark, once: ten minutes.
+    cores, at most three times, and one of 54 cells in ByzFL's own benchmark, once.
     """
     if suite is Suite.robustness:
         page = out if out.suffix == ".md" else out / "robustness.md"

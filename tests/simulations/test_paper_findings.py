@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
+import byzflower as bf
+from byzflower.clients.algorithms import Batch
 from byzflower.simulations.experiment import Experiment
 from byzflower.simulations.runner import run_experiment
+from byzflower.simulations.tasks import TaskLoader, open_objective, split_rows
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +38,43 @@ def test_resam_momentum_beats_a_little_is_enough(mnist):
     with_momentum = final_accuracy(mnist, client="momentum(beta=0.99, clip=2)", **setup)
     assert without < 0.5
     assert with_momentum > 0.85
+
+
+def test_one_class_a_worker_leaves_saga_little_to_remove(data_dir):
+    """RS-Byrd-SAGA Figure 8: what SAGA removes is not what the geometric median suffers from."""
+    setup = Experiment(
+        dataset="covtype",
+        data_dir=str(data_dir),
+        model="tanh_mlp",
+        partition="classes(per=3)",
+        byzantine_data="own",
+        n=21,
+        f=3,
+        attack="duplicate",
+        rule="geometric_median",
+        client="gradient",
+        learning_rate=0.1,
+        batch_size=32,
+        rounds=100,
+        evaluate_every=100,
+    )
+    model = run_experiment(setup, lambda done: None)
+    objective, loader = open_objective(setup), TaskLoader(setup, split_rows(setup))
+    params, buffers = objective.split(model)
+    within, means = [], []
+    for task in map(loader.task, range(setup.honest)):
+        grads, _ = objective.sample_gradients(
+            params, buffers, Batch(task.x, task.y, torch.tensor(0))
+        )
+        rows = torch.cat([grad.flatten(1) for grad in grads.values()], dim=1).double()
+        within.append(rows.var(0).sum() * (1 / 32 - 1 / len(rows)))  # drawn without repetition
+        means.append(rows.mean(0))
+    honest = torch.stack(means)
+    between = honest.var(0, correction=0).sum()
+    assert torch.stack(within).mean() < 0.1 * between
+    duplicated = torch.cat([honest, honest[:1].expand(3, -1)])
+    median, mean = bf.parse("geometric_median")(duplicated, 3), honest.mean(0)
+    assert (median - mean).norm() > 0.7 * mean.norm()
 
 
 def test_resampling_beats_sample_duplicating(mnist):
