@@ -31,8 +31,8 @@ class Gaps:
 
     Squares are formed in at least float32; numbers whose squares it does not hold give Inf or NaN.
 
-    >>> Gaps([torch.tensor([[3.0, 4.0], [0.0, 1.0]])], [None], [torch.tensor([0.0, 1.0])]).squares()
-    array([18.,  0.])
+    >>> Gaps([torch.tensor([[3.0, 5.0], [0.0, 1.0]])], [None], [torch.tensor([0.0, 1.0])]).squares()
+    array([25.,  0.])
     """
 
     blocks: Sequence[Block]
