@@ -132,8 +132,8 @@ def replay(path: str | Path) -> Witness:
 def _read(path: Path) -> tuple[str, int, int, Array, Mask]:
     with path.open("rb") as file:
         try:
-            archive = np.load(file, allow_pickle=False)
-            saved = {key: np.asarray(archive[key]) for key in _CONTENT}
+            with np.load(file, allow_pickle=False) as archive:
+                saved = {key: np.asarray(archive[key]) for key in _CONTENT}
         except Exception as error:  # zipfile, zlib and numpy each have their own for damaged files
             raise ValueError(f"no archive of {', '.join(_CONTENT)}") from error
     for key, (kind, dimensions) in _CONTENT.items():

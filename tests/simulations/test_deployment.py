@@ -24,5 +24,6 @@ def test_a_liar_and_four_deaths_leave_a_good_model(
     monkeypatch.syspath_prepend(str(APP))
     task = importlib.import_module("quickstart.task")
     model = task.make_model()
-    model.load_state_dict({key: torch.from_numpy(value) for key, value in np.load(file).items()})
+    with np.load(file) as archive:
+        model.load_state_dict({key: torch.from_numpy(value) for key, value in archive.items()})
     assert task.accuracy(model) > 0.85

@@ -46,7 +46,8 @@ def recorded(chosen: Experiment, folder: Path, stop_after: int | None = None) ->
         summary = record_run(chosen, results, on_round, checkpoint_every=3)
     records = [record for record in read_records(folder) if record["kind"] == "round"]
     (model,) = folder.glob("model-*.npz")
-    arrays = {key: value.tobytes() for key, value in np.load(model).items()}
+    with np.load(model) as archive:
+        arrays = {key: value.tobytes() for key, value in archive.items()}
     summary.pop("seconds")
     return arrays, records, summary
 
@@ -133,6 +134,6 @@ def test_kill_9_in_byzflower_run_costs_no_round_twice(tmp_path: Path) -> None:
 
     assert results(killed) == results(tmp_path / "whole")
     for path in (tmp_path / "whole").glob("model-*.npz"):
-        whole, resumed = np.load(path), np.load(killed / path.name)
-        for key in whole.files:
-            assert whole[key].tobytes() == resumed[key].tobytes()
+        with np.load(path) as whole, np.load(killed / path.name) as resumed:
+            for key in whole.files:
+                assert whole[key].tobytes() == resumed[key].tobytes()
